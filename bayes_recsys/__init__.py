@@ -1,0 +1,34 @@
+"""Attention-based recommenders whose attention is uncertain, as Pyro model/guide pairs."""
+
+from bayes_recsys import data, diagnostics, evaluation, inference, models, nn
+from bayes_recsys.diagnostics import posterior_tree, save_tree, to_arviz
+from bayes_recsys.evaluation import Popularity, evaluate
+from bayes_recsys.families import LogNormal, Point
+from bayes_recsys.inference import draw, fit, load_model, save_model
+from bayes_recsys.likelihoods import Bernoulli, BradleyTerry
+from bayes_recsys.recommend import recommend
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Bernoulli",
+    "BradleyTerry",
+    "LogNormal",
+    "Point",
+    "Popularity",
+    "data",
+    "diagnostics",
+    "draw",
+    "evaluate",
+    "evaluation",
+    "fit",
+    "inference",
+    "load_model",
+    "models",
+    "nn",
+    "posterior_tree",
+    "recommend",
+    "save_model",
+    "save_tree",
+    "to_arviz",
+]

@@ -1,0 +1,103 @@
+"""What attention runs over: the training items of every user."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.sparse import csr_array
+from sklearn.feature_extraction.text import TfidfTransformer
+
+from bayes_recsys.data.ragged import Ragged
+from bayes_recsys.data.split import Split
+
+
+@dataclass(frozen=True)
+class Histories:
+    """All that a model knows of the data: vocabularies and histories. It travels with the model.
+
+    Args:
+        user_ids: User ids as text, shape ``[M]``.
+        item_ids: Item ids as text, shape ``[N]``.
+        titles: Item titles, shape ``[N]``, or ``None``.
+        entries: History ``R_u`` of every user, cut to the longest allowed length.
+        known: Training and validation items of every user, uncut: never recommended again.
+    """
+
+    user_ids: np.ndarray
+    item_ids: np.ndarray
+    titles: np.ndarray | None
+    entries: Ragged
+    known: Ragged
+
+    @property
+    def n_users(self) -> int:
+        return len(self.user_ids)
+
+    @property
+    def n_items(self) -> int:
+        return len(self.item_ids)
+
+    def user_codes(self, ids) -> torch.Tensor:
+        """Codes of user ids, shape ``[len(ids)]``; an unknown id is a ``KeyError``."""
+        return _codes(self.user_ids, ids, "user")
+
+    def item_codes(self, ids) -> torch.Tensor:
+        """Codes of item ids, shape ``[len(ids)]``; an unknown id is a ``KeyError``."""
+        return _codes(self.item_ids, ids, "item")
+
+    def title(self, code: int) -> str:
+        """Title of an item code, or its id where no title is known."""
+        title = "" if self.titles is None else str(self.titles[code])
+        return title or str(self.item_ids[code])
+
+
+def histories(split: Split, *, max_length: int = 400) -> Histories:
+    """Histories from training interactions only, long ones cut by TF-IDF.
+
+    Document = history, word = item. Every count is 1, so the weight of an item is its smoothed
+    inverse document frequency ``ln((1 + M) / (1 + df)) + 1`` (scikit-learn's
+    ``TfidfTransformer(norm=None)``), and a history longer than ``max_length`` keeps its *rarest*
+    items; ties keep the lower item code.
+
+    Args:
+        split: The split whose training part is used.
+        max_length: Longest history, at least 1.
+
+    Raises:
+        ValueError: ``max_length`` is below 1.
+    """
+    if max_length < 1:
+        raise ValueError(f"max_length must be at least 1, not {max_length}")
+    data = split.interactions
+    train = split.items_by_user("train")
+    counts = csr_array(
+        (np.ones(len(train.values)), train.values.numpy(), train.offsets.numpy()),
+        shape=(data.n_users, data.n_items),
+    )
+    weight = TfidfTransformer(norm=None).fit_transform(counts)
+    row = train.rows.numpy()
+    order = np.lexsort((train.values.numpy(), -weight.data, row))
+    rank = np.arange(len(row)) - train.offsets.numpy()[row]
+    kept = torch.from_numpy(order[rank < max_length])
+    return Histories(
+        user_ids=data.user_ids,
+        item_ids=data.item_ids,
+        titles=data.titles,
+        entries=Ragged.from_pairs(train.rows[kept], train.values[kept], data.n_users),
+        known=split.items_by_user("train", "validation"),
+    )
+
+
+def _codes(vocabulary: np.ndarray, ids, kind: str) -> torch.Tensor:
+    position = {text: code for code, text in enumerate(vocabulary.tolist())}
+    codes = []
+    for one in ids:
+        if str(one) not in position:
+            raise KeyError(
+                f"unknown {kind} id {str(one)!r}; known ids are for instance "
+                f"{', '.join(map(repr, vocabulary[:5].tolist()))}"
+            )
+        codes.append(position[str(one)])
+    return torch.tensor(codes, dtype=torch.long)

@@ -1,0 +1,79 @@
+"""Rows of different lengths in two flat tensors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Ragged:
+    """Integer rows of different lengths, stored as compressed rows.
+
+    Args:
+        offsets: Where each row starts in ``values``, shape ``[R + 1]``.
+        values: All rows one after the other, shape ``[offsets[-1]]``.
+
+    Example:
+        >>> rows = Ragged.from_pairs(torch.tensor([1, 0, 1]), torch.tensor([7, 5, 6]), n_rows=3)
+        >>> [rows.row(r).tolist() for r in range(3)]
+        [[5], [6, 7], []]
+        >>> values, mask = rows.padded(torch.tensor([0, 1]))
+        >>> values.tolist(), mask.tolist()
+        ([[5, 0], [6, 7]], [[True, False], [True, True]])
+    """
+
+    offsets: Tensor
+    values: Tensor
+
+    @classmethod
+    def from_pairs(cls, rows: Tensor, values: Tensor, n_rows: int) -> Ragged:
+        """Group ``values`` by ``rows`` (both ``[n]``); each row comes out sorted."""
+        values, order = torch.sort(values, stable=True)
+        rows, by_row = torch.sort(rows[order], stable=True)
+        offsets = torch.zeros(n_rows + 1, dtype=torch.long)
+        offsets[1:] = torch.bincount(rows, minlength=n_rows).cumsum(0)
+        return cls(offsets, values[by_row])
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    @property
+    def lengths(self) -> Tensor:
+        """Length of every row, shape ``[R]``."""
+        return self.offsets.diff()
+
+    @property
+    def rows(self) -> Tensor:
+        """Row number of every value, shape ``[offsets[-1]]``."""
+        return torch.repeat_interleave(torch.arange(len(self)), self.lengths)
+
+    def row(self, r: int) -> Tensor:
+        """Row ``r``, a view of shape ``[lengths[r]]``."""
+        return self.values[self.offsets[r] : self.offsets[r + 1]]
+
+    def padded(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """The given rows ``[G]`` as a zero-padded table ``[G, L]`` and its mask ``[G, L]``.
+
+        ``L`` is the longest of these rows, and at least 1 so that reductions over it are defined.
+        """
+        lengths = self.lengths[rows]
+        column = torch.arange(max(1, int(lengths.max()) if len(rows) else 1))
+        mask = column < lengths[:, None]
+        index = (self.offsets[rows][:, None] + column)[mask]
+        table = torch.zeros(mask.shape, dtype=self.values.dtype)
+        table[mask] = self.values[index]
+        return table, mask
+
+    def contains(self, rows: Tensor, values: Tensor) -> Tensor:
+        """Whether row ``rows[..]`` holds ``values[..]``; the rows must be sorted, as
+        :meth:`from_pairs` leaves them."""
+        if not len(self.values):
+            return torch.zeros(values.shape, dtype=torch.bool)
+        width = int(torch.maximum(self.values.max(), values.max())) + 1 if values.numel() else 1
+        keys = self.rows * width + self.values
+        wanted = rows * width + values
+        found = torch.searchsorted(keys, wanted).clamp(max=len(keys) - 1)
+        return keys[found] == wanted

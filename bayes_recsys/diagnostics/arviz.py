@@ -1,0 +1,191 @@
+"""Posterior and prior draws as a labelled tree that ArviZ opens."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import tempfile
+import warnings
+from collections.abc import Iterable
+from importlib.metadata import version
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import torch
+import xarray as xr
+from torch import Tensor
+
+from bayes_recsys.inference.predict import Draws, draw
+from bayes_recsys.models.base import Model
+from bayes_recsys.recommend import recommend
+
+SITE_DIMS = ("chain", "draw", "user", "item", "history")
+
+
+def posterior_tree(
+    model: Model,
+    users: Iterable[str],
+    items: Iterable[str] | None = None,
+    *,
+    k: int = 5,
+    draws: int = 500,
+    seed: int = 0,
+) -> xr.DataTree:
+    """Draws of scores, weights and logits with named coordinates.
+
+    Groups ``posterior`` (through the guide) and, unless the model is deterministic, ``prior``.
+    Each has, per attention site, the scores under the site's name and the weights under
+    ``<site>_weight``, with dimensions ``(chain, draw, user, item, history)``, and ``logit`` with
+    ``(chain, draw, user, item)``. Coordinates are original ids; titles stand beside them as
+    ``item_title`` and ``history_title``.
+
+    Histories differ between users: ``history`` is their union, and an entry is NaN where it is
+    not in a user's history or is the target itself. For one user and new items there is no NaN.
+
+    Note:
+        Draws from a guide are independent: R-hat and effective sample size are perfect by
+        construction and say nothing about the fit. There is one chain.
+
+    Args:
+        model: A fitted model.
+        users: User ids, without repeats.
+        items: Target item ids; by default the ``k`` best new items of each user, all together.
+        k: Targets per user when ``items`` is not given.
+        draws: Draws in each group.
+        seed: Seed of the draws.
+
+    Raises:
+        KeyError: An id is unknown.
+        ValueError: ``users`` or ``items`` is empty.
+    """
+    known = model.histories
+    user = known.user_codes(_distinct(users, "users"))
+    if items is None:
+        best = recommend(model, known.user_ids[user.numpy()], k=k, draws=draws, seed=seed)
+        items = best["item"].unique()
+    item = known.item_codes(_distinct(items, "items"))
+    targets = item.expand(len(user), -1)
+    sources = ("posterior", "prior") if model.is_random else ("posterior",)
+    groups = {
+        source: _dataset(
+            model, user, item, draw(model, user, targets, draws=draws, source=source, seed=seed)
+        )
+        for source in sources
+    }
+    tree = xr.DataTree.from_dict(groups)
+    tree.attrs = {
+        "inference_library": "bayes_recsys",
+        "inference_library_version": version("bayes_recsys"),
+        "model": type(model).__name__,
+    }
+    return tree
+
+
+def to_arviz(
+    model: Model,
+    users: Iterable[str],
+    items: Iterable[str] | None = None,
+    *,
+    k: int = 5,
+    draws: int = 500,
+    seed: int = 0,
+):
+    """:func:`posterior_tree` as the installed ArviZ wants it.
+
+    Takes the same arguments.
+
+    Returns:
+        An ``arviz.InferenceData`` with ArviZ below 1.0, an ``xarray.DataTree`` from 1.0 on.
+
+    Example:
+        >>> import bayes_recsys as br
+        >>> split = br.data.split(br.data.synthetic(n_users=20, n_items=50, seed=0).interactions)
+        >>> model = br.models.BAMF(br.data.histories(split), embedding_dim=8)
+        >>> posterior = to_arviz(model, users=["3"], k=2, draws=10)
+        >>> dict(posterior.posterior["item_attention"].sizes)
+        {'chain': 1, 'draw': 10, 'user': 1, 'item': 2, 'history': 13}
+    """
+    tree = posterior_tree(model, users, items, k=k, draws=draws, seed=seed)
+    arviz = import_arviz()
+    if int(arviz.__version__.split(".")[0]) < 1:
+        return arviz.InferenceData.from_datatree(tree)
+    return tree
+
+
+def save_tree(tree: xr.DataTree, path: str | Path) -> None:
+    """Write a tree as NetCDF, complete or not at all. Read it with ``xarray.open_datatree`` or
+    ``arviz.from_netcdf``."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
+        tree.to_netcdf(Path(scratch, path.name), engine="h5netcdf")
+        os.replace(Path(scratch, path.name), path)
+
+
+def import_arviz() -> ModuleType:
+    """ArviZ, imported when first needed (it takes seconds).
+
+    ArviZ 0.23 announces its successor with a ``FutureWarning`` once a day, and notes the day in a
+    cache folder it cannot do without: the announcement is silenced, and where the folder cannot be
+    made, the import is given a temporary one.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        try:
+            return importlib.import_module("arviz")
+        except OSError:
+            before = os.environ.get("XDG_CACHE_HOME")
+            with tempfile.TemporaryDirectory() as scratch:
+                os.environ["XDG_CACHE_HOME"] = scratch
+                try:
+                    return importlib.import_module("arviz")
+                finally:
+                    if before is None:
+                        del os.environ["XDG_CACHE_HOME"]
+                    else:
+                        os.environ["XDG_CACHE_HOME"] = before
+
+
+def _dataset(model: Model, user: Tensor, item: Tensor, draws: Draws) -> xr.Dataset:
+    known = model.histories
+    union = torch.cat([known.entries.row(u) for u in user.tolist()]).unique()
+    coords = {
+        "chain": [0],
+        "draw": np.arange(len(draws.logits)),
+        "user": known.user_ids[user.numpy()],
+        "item": known.item_ids[item.numpy()],
+        "history": known.item_ids[union.numpy()],
+    }
+    if known.titles is not None:
+        coords["item_title"] = ("item", known.titles[item.numpy()])
+        coords["history_title"] = ("history", known.titles[union.numpy()])
+    variables = {}
+    for name in draws.scores:
+        variables[name] = (SITE_DIMS, _over_union(draws.scores[name], draws, known, user, union))
+        variables[f"{name}_weight"] = (
+            SITE_DIMS,
+            _over_union(draws.weights[name], draws, known, user, union),
+        )
+    variables["logit"] = (SITE_DIMS[:-1], draws.logits[None].numpy())
+    return xr.Dataset(variables, coords)
+
+
+def _over_union(values: Tensor, draws: Draws, known, user: Tensor, union: Tensor) -> np.ndarray:
+    """Values over each user's own history ``[S, G, C, L]``, laid out over the union of histories
+    ``[1, S, G, C, U]``."""
+    out = torch.full((*values.shape[:-1], len(union)), torch.nan)
+    for g, u in enumerate(user.tolist()):
+        length = len(known.entries.row(u))
+        column = torch.searchsorted(union, draws.history[g, :length].contiguous())
+        out[:, g][..., column] = values[:, g, :, :length]
+    return out[None].numpy()
+
+
+def _distinct(ids: Iterable[str], name: str) -> list[str]:
+    if isinstance(ids, str):
+        raise ValueError(f"{name} must be a list of ids, not the text {ids!r}")
+    distinct = list(dict.fromkeys(map(str, ids)))
+    if not distinct:
+        raise ValueError(f"{name} must not be empty")
+    return distinct

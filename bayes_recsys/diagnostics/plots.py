@@ -1,0 +1,111 @@
+"""Pictures of a fit and of what a recommendation attends to."""
+
+from __future__ import annotations
+
+import textwrap
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+COLOUR = "#1f5a94"
+
+
+def plot_loss(history: pd.DataFrame, best_epoch: int) -> Figure:
+    """Training loss and leave-one-out NDCG@10 by epoch, the kept epoch marked.
+
+    Args:
+        history: ``Fit.history``.
+        best_epoch: ``Fit.best_epoch``.
+    """
+    figure = Figure(figsize=(7, 3.2), layout="constrained")
+    loss, ndcg = figure.subplots(1, 2)
+    for axes, column, title in (
+        (loss, "loss", "training objective per pair"),
+        (ndcg, "ndcg@10", "leave-one-out NDCG@10, 1:99"),
+    ):
+        axes.plot(history["epoch"], history[column], marker="o", markersize=3, color=COLOUR)
+        axes.axvline(best_epoch, color="grey", linestyle=":", linewidth=1)
+        axes.set(title=title, xlabel="epoch")
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.spines[["top", "right"]].set_visible(False)
+    ndcg.annotate(
+        "kept", (best_epoch, 0), xycoords=("data", "axes fraction"), xytext=(3, 4),
+        textcoords="offset points", color="grey",
+    )  # fmt: skip
+    return figure
+
+
+def plot_attention(
+    tree: xr.DataTree,
+    user: str,
+    *,
+    site: str = "item_attention",
+    items: int = 3,
+    top: int = 10,
+    interval: float = 0.9,
+) -> Figure:
+    """Which history entries carry a recommendation, with intervals.
+
+    One panel per target item: the ``top`` history entries by posterior mean *share* of attention,
+    ``α_j / Σ α``, with central posterior intervals. The dotted line is the share of an entry if
+    attention were even.
+
+    Args:
+        tree: From :func:`~bayes_recsys.diagnostics.arviz.posterior_tree`.
+        user: A user id in the tree.
+        site: The attention site.
+        items: Most panels; the targets with the highest mean logit are shown.
+        top: Entries per panel.
+        interval: Probability of the intervals.
+
+    Raises:
+        ValueError: The tree has no such site or user.
+    """
+    posterior = tree["posterior"].to_dataset()
+    if f"{site}_weight" not in posterior:
+        raise ValueError(f"no attention site {site!r}; the tree has {', '.join(posterior)}")
+    if user not in posterior["user"]:
+        raise ValueError(f"user {user!r} is not in the tree")
+    posterior = posterior.sel(user=user).stack(sample=("chain", "draw"))
+    logit = posterior["logit"]
+    order = np.argsort(-logit.mean("sample").to_numpy(), kind="stable")[:items]
+    tail = (1 - interval) / 2
+
+    figure = Figure(figsize=(4.6 * len(order), 0.6 + 0.36 * top), layout="constrained")
+    for axes, position in zip(figure.subplots(1, len(order), squeeze=False)[0], order, strict=True):
+        weight = posterior[f"{site}_weight"].isel(item=position).dropna("history", how="all")
+        share = 100 * weight / weight.sum("history")
+        best = np.argsort(-share.mean("sample").to_numpy(), kind="stable")[:top][::-1]
+        shown = share.isel(history=best)
+        low, high = shown.quantile([tail, 1 - tail], dim="sample").to_numpy()
+        _forest(axes, shown.mean("sample").to_numpy(), low, high, _names(shown, "history"))
+        axes.axvline(100 / share.sizes["history"], color="grey", linestyle=":", linewidth=1)
+        one = logit.isel(item=position)
+        title = _names(one.expand_dims("item"), "item")[0]
+        axes.set_title(f"{title}\nlogit {float(one.mean()):.2f} ± {float(one.std()):.2f}", fontsize=10)
+        axes.set_xlabel("share of attention (%)")
+    figure.suptitle(
+        f"User {user}: what each recommendation attends to in a history of "
+        f"{share.sizes['history']} ({site}, {interval:.0%} intervals)",
+        fontsize=11,
+    )
+    return figure
+
+
+def _forest(axes: Axes, mean, low, high, names: list[str]) -> None:
+    rows = np.arange(len(mean))
+    axes.hlines(rows, low, high, color=COLOUR, linewidth=2, alpha=0.5)
+    axes.plot(mean, rows, "o", markersize=4, color=COLOUR)
+    axes.set_yticks(rows, names, fontsize=8)
+    axes.set_xlim(left=0)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _names(values: xr.DataArray, dim: str) -> list[str]:
+    label = f"{dim}_title" if f"{dim}_title" in values.coords else dim
+    names = np.atleast_1d(values[label].to_numpy()).astype(str)
+    ids = np.atleast_1d(values[dim].to_numpy()).astype(str)
+    return [textwrap.shorten(n or i, 34, placeholder=" ..") for n, i in zip(names, ids, strict=True)]

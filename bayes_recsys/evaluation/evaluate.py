@@ -1,0 +1,139 @@
+"""Rank held-out items and report metrics with intervals."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import pandas as pd
+import torch
+from scipy import stats
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from bayes_recsys.data.split import Split
+from bayes_recsys.evaluation.metrics import METRICS, all_metrics
+from bayes_recsys.evaluation.protocols import cases
+
+KS = (5, 10, 20, 50)
+
+
+class Scorer(Protocol):
+    """Anything that scores candidates: our models, a baseline, your own ranker."""
+
+    def score(self, user: Tensor, item: Tensor) -> Tensor:
+        """Scores ``[G, C]`` of candidate codes ``item [G, C]`` for users ``user [G]``; higher is
+        better."""
+        ...
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Metrics of every evaluated user.
+
+    Args:
+        protocol: ``"full"`` or ``"sampled"``.
+        part: The evaluated part of the split.
+        per_user: One row per user (index: user id), one column per metric (``"ndcg@10"``).
+    """
+
+    protocol: str
+    part: str
+    per_user: pd.DataFrame
+
+    def summary(self, *, confidence: float = 0.95, resamples: int = 2000) -> pd.DataFrame:
+        """Mean over users with a percentile-bootstrap interval over users.
+
+        Returns:
+            Columns ``mean``, ``low``, ``high``; one row per metric. With a single user the
+            interval is the value itself.
+        """
+        values = self.per_user.to_numpy().T
+        mean = low = high = values.mean(axis=1)
+        if values.shape[1] > 1:
+            interval = stats.bootstrap(
+                (values,),
+                np.mean,
+                axis=-1,
+                confidence_level=confidence,
+                n_resamples=resamples,
+                method="percentile",
+                batch=100,
+                rng=np.random.default_rng(0),
+            ).confidence_interval
+            low, high = interval.low, interval.high
+        return pd.DataFrame(
+            {"mean": mean, "low": low, "high": high}, index=self.per_user.columns
+        )
+
+    def __repr__(self) -> str:
+        table = self.summary()
+        cells = table.apply(lambda r: f"{r['mean']:.3f} [{r.low:.3f}, {r.high:.3f}]", axis=1)
+        cells.index = pd.MultiIndex.from_tuples([c.split("@") for c in cells.index])
+        grid = cells.unstack().reindex(list(METRICS))
+        grid = grid[sorted(grid.columns, key=int)].add_prefix("@")
+        return (
+            f"{self.protocol} ranking of the {self.part} part, {len(self.per_user)} users "
+            f"(mean, 95 % bootstrap interval)\n{grid.to_string()}"
+        )
+
+
+def evaluate(
+    scorer: Scorer,
+    split: Split,
+    *,
+    protocol: str = "full",
+    part: str = "test",
+    ks: tuple[int, ...] = KS,
+    seed: int = 0,
+    progress: bool = False,
+) -> Evaluation:
+    """Rank every user's held-out items and compute HR, NDCG, precision, recall and MAP.
+
+    Users without an item in ``part`` are left out. Ties are broken at random (seeded), never in
+    favour of the positives or of low item codes: a scorer that says the same of every item gets
+    what chance gives.
+
+    Args:
+        scorer: Anything with ``score(user [G], item [G, C]) -> [G, C]``.
+        split: The split.
+        protocol: ``"full"`` (whole catalogue) or ``"sampled"`` (99 negatives per positive).
+        part: ``"test"``, ``"validation"`` or ``"leave_one_out"``.
+        ks: Cut-offs, each at least 1.
+        seed: Seed of the sampled candidates and of the tie-break.
+        progress: Show a progress bar (in a terminal).
+
+    Raises:
+        ValueError: An argument is out of range, no user has an item in ``part``, or the scorer
+            returns NaN.
+    """
+    if not ks or min(ks) < 1:
+        raise ValueError(f"ks must be cut-offs of at least 1, not {ks}")
+    users, hits, n_relevant = [], [], []
+    todo = tqdm(
+        cases(split, protocol, part, seed),
+        total=int((split.items_by_user(part).lengths > 0).sum()),
+        desc=f"evaluate {protocol}",
+        unit="user",
+        leave=False,
+        disable=None if progress else True,
+    )
+    for user, candidates, relevant in todo:
+        shuffled = np.random.default_rng([seed, user]).permutation(len(candidates))
+        candidates, relevant = candidates[shuffled], relevant[shuffled]
+        score = scorer.score(torch.tensor([user]), torch.from_numpy(candidates)[None])[0]
+        if score.isnan().any():
+            raise ValueError(
+                f"the score of item {split.interactions.item_ids[candidates[int(score.isnan().nonzero()[0])]]!r} "
+                f"for user {split.interactions.user_ids[user]!r} is NaN"
+            )
+        best = score.topk(min(max(ks), len(candidates))).indices.cpu().numpy()
+        users.append(user)
+        hits.append(np.pad(relevant[best], (0, max(ks) - len(best))))
+        n_relevant.append(int(relevant.sum()))
+    if not users:
+        raise ValueError(f"no user has an item in the {part} part of {split!r}")
+    values = all_metrics(np.array(hits), np.array(n_relevant), tuple(ks))
+    index = pd.Index(split.interactions.user_ids[users], name="user")
+    return Evaluation(protocol, part, pd.DataFrame(values, index=index))

@@ -1,0 +1,96 @@
+"""Draws of scores, weights and logits from the posterior or the prior."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from bayes_recsys.data.batches import candidates
+from bayes_recsys.models.base import Model
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Draws for ``G`` users with ``C`` candidates each.
+
+    Args:
+        scores: By site, ``[S, G, C, L]``; NaN outside ``valid``. A ``Point`` site has its
+            constant score in every draw.
+        weights: Attention weights of these scores, by site, ``[S, G, C, L]``.
+        logits: ``[S, G, C]``.
+        history: Item codes of the histories, ``[G, L]``.
+        valid: Which history entries each candidate attends over, ``[G, C, L]``.
+    """
+
+    scores: dict[str, Tensor]
+    weights: dict[str, Tensor]
+    logits: Tensor
+    history: Tensor
+    valid: Tensor
+
+
+@torch.no_grad()
+def draw(
+    model: Model,
+    user: Tensor,
+    item: Tensor,
+    *,
+    draws: int = 200,
+    source: str = "posterior",
+    seed: int = 0,
+    entries: int = 2_000_000,
+) -> Draws:
+    """Independent draws of every site, and what follows from them.
+
+    Args:
+        model: The model.
+        user: User codes, shape ``[G]``.
+        item: Candidate codes, shape ``[G, C]``.
+        draws: Number of draws ``S``.
+        source: ``"posterior"`` (through the guide) or ``"prior"``.
+        seed: Seed of the draws; the caller's random state is left alone.
+        entries: Most score entries ``draws · G · C · L`` computed at once.
+
+    Raises:
+        ValueError: ``draws`` is below 1 or ``source`` is neither.
+    """
+    if draws < 1:
+        raise ValueError(f"draws must be at least 1, not {draws}")
+    if source not in ("posterior", "prior"):
+        raise ValueError(f"source must be 'posterior' or 'prior', not {source!r}")
+    model.eval()
+    batch = candidates(model.histories, user, item)
+    attended = model.attend(batch)
+    chunk = max(1, entries // max(1, batch.valid.numel()))
+    scores: dict[str, list[Tensor]] = {name: [] for name in attended}
+    weights: dict[str, list[Tensor]] = {name: [] for name in attended}
+    logits = []
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        for start in range(0, draws, chunk):
+            size = min(chunk, draws - start)
+            contexts = {}
+            for name, site in attended.items():
+                score = _scores(site, source, size)
+                weight = site.weights(score)
+                scores[name].append(score.masked_fill(~batch.valid, torch.nan))
+                weights[name].append(weight.masked_fill(~batch.valid, torch.nan))
+                contexts[name] = site.context(weight)
+            logits.append(model.logits(batch, contexts).expand(size, *item.shape))
+    return Draws(
+        {name: torch.cat(parts) for name, parts in scores.items()},
+        {name: torch.cat(parts) for name, parts in weights.items()},
+        torch.cat(logits),
+        batch.history,
+        batch.valid,
+    )
+
+
+def _scores(site, source: str, size: int) -> Tensor:
+    if not site.attention.is_random:
+        energy = site.attention.energy(site.query, site.key)
+        return energy.exp().expand(size, *site.valid.shape)
+    distribution = site.guide() if source == "posterior" else site.prior()
+    return distribution.sample(torch.Size([size]))

@@ -1,0 +1,130 @@
+"""Bayesian attentional matrix factorisation."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from bayes_recsys.data.batches import Batch
+from bayes_recsys.data.histories import Histories
+from bayes_recsys.families import Family, LogNormal
+from bayes_recsys.models.base import Model
+from bayes_recsys.nn.attention import Attended, Attention
+from bayes_recsys.nn.combine import Combine
+
+
+class BAMF(Model):
+    """Bayesian attentional matrix factorisation (Wang and Lee, 2024).
+
+    User and item each have a global vector (``p``, ``q``); each attends over the *user's* history
+    without the target, and what it finds there is its local preference::
+
+        c_u = Σ_j α_uj h_j,   α from scores s_uj ~ guide with mean exp(f(p_u, h_j))
+        c_i = Σ_j α_ij h_j,   α from scores s_ij ~ guide with mean exp(f(q_i, h_j))
+        z_u = combine(p_u, c_u),   z_i = combine(q_i, c_i)
+        x_ui = hᵀ (W (z_u ⊙ z_i) + b)
+
+    Latent sites: ``user_attention`` and ``item_attention``, each ``[G, C, L]``: a score for every
+    (user, target, history entry).
+
+    Args:
+        histories: Vocabularies and histories.
+        embedding_dim: Length ``K`` of the vectors.
+        energy: ``"dot"``, or the networks ``"prod"`` and ``"concat"``.
+        combine: How a global vector and its context become one: ``"prod"`` is the original,
+            ``layernorm(p ⊙ c)``; ``"context"`` uses the context alone; also ``"sum"``, ``"mean"``,
+            ``"cat"``, ``"att"`` (see :class:`~bayes_recsys.nn.combine.Combine`).
+        item_table: ``"separate"`` tables for items as targets and as history entries, or
+            ``"shared"``: both roles are linear maps of one table.
+        guide: Family of the scores' approximate posterior. ``Point()`` for the deterministic
+            ablation.
+        prior: Family of the scores' prior, by default ``LogNormal(1.0)`` (``Point()`` with a
+            ``Point`` guide).
+        beta: Smoothing exponent of the weights, ``0 < β ≤ 1``.
+        tau: Sharpening exponent of the scores, ``τ ≥ 1``.
+        hidden: Width of the energy and prior networks.
+
+    Raises:
+        ValueError: An option is unknown, out of range, or contradicts another.
+
+    Example:
+        >>> import bayes_recsys as br
+        >>> split = br.data.split(br.data.synthetic(n_users=20, n_items=50, seed=0).interactions)
+        >>> model = BAMF(br.data.histories(split), embedding_dim=8, energy="prod")
+        >>> model.score(torch.tensor([0, 1]), torch.tensor([[3, 4, 5], [3, 4, 5]])).shape
+        torch.Size([2, 3])
+    """
+
+    def __init__(
+        self,
+        histories: Histories,
+        *,
+        embedding_dim: int = 32,
+        energy: str = "dot",
+        combine: str = "context",
+        item_table: str = "separate",
+        guide: Family = LogNormal(scale=0.1),
+        prior: Family | None = None,
+        beta: float = 0.5,
+        tau: float = 1.0,
+        hidden: int = 16,
+    ):
+        super().__init__(
+            histories,
+            embedding_dim=embedding_dim,
+            energy=energy,
+            combine=combine,
+            item_table=item_table,
+            guide=guide,
+            prior=prior,
+            beta=beta,
+            tau=tau,
+            hidden=hidden,
+        )
+        if embedding_dim < 1 or hidden < 1:
+            raise ValueError("embedding_dim and hidden must be at least 1")
+        if item_table not in ("separate", "shared"):
+            raise ValueError(f"item_table must be 'separate' or 'shared', not {item_table!r}")
+
+        def table(rows: int) -> nn.Embedding:
+            return nn.Embedding.from_pretrained(
+                0.1 * torch.randn(rows, embedding_dim), freeze=False
+            )
+
+        def attention() -> Attention:
+            return Attention(
+                embedding_dim,
+                energy=energy,
+                guide=guide,
+                prior=prior,
+                beta=beta,
+                tau=tau,
+                hidden=hidden,
+            )
+
+        self.user = table(histories.n_users)
+        if item_table == "separate":
+            self.item, self.history = table(histories.n_items), table(histories.n_items)
+        else:
+            items = table(histories.n_items)
+            self.item = nn.Sequential(items, nn.Linear(embedding_dim, embedding_dim, bias=False))
+            self.history = nn.Sequential(items, nn.Linear(embedding_dim, embedding_dim, bias=False))
+        self.user_attention, self.item_attention = attention(), attention()
+        self.user_combine = Combine(combine, embedding_dim)
+        self.item_combine = Combine(combine, embedding_dim)
+        width = self.user_combine.width
+        self.match = nn.Sequential(nn.Linear(width, width), nn.Linear(width, 1, bias=False))
+
+    def attend(self, batch: Batch) -> dict[str, Attended]:
+        history = self.history(batch.history)
+        user, item = self.user(batch.user)[:, None], self.item(batch.item)
+        return {
+            "user_attention": self.user_attention(user, history, history, batch.valid),
+            "item_attention": self.item_attention(item, history, history, batch.valid),
+        }
+
+    def logits(self, batch: Batch, contexts: dict[str, Tensor]) -> Tensor:
+        user, item = self.user(batch.user)[:, None], self.item(batch.item)
+        z_user = self.user_combine(user, contexts["user_attention"])
+        z_item = self.item_combine(item, contexts["item_attention"])
+        return self.match(z_user * z_item).squeeze(-1)

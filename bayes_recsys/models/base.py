@@ -1,0 +1,177 @@
+"""What every model shares: the Pyro model, its guide, and deterministic scoring."""
+
+from __future__ import annotations
+
+import weakref
+
+import pyro
+import pyro.poutine as poutine
+import torch
+from pyro.poutine.runtime import am_i_wrapped, effectful
+from torch import Tensor, nn
+
+from bayes_recsys.data.batches import Batch, candidates
+from bayes_recsys.data.histories import Histories
+from bayes_recsys.likelihoods import Bernoulli, Likelihood
+from bayes_recsys.nn.attention import Attended, Attention
+
+KL_REDUCTIONS = ("sum", "mean")
+
+
+class Model(nn.Module):
+    """A latent-factor model that attends over histories.
+
+    A subclass says what attends over what (:meth:`attend`) and how contexts become a logit
+    (:meth:`logits`), nothing else. From these the base derives
+
+    * :meth:`model`: draw every site of scores from its prior, observe the likelihood;
+    * :meth:`guide`: draw every site from the approximate posterior;
+    * :meth:`score`: logits with expected scores, no sampling.
+
+    Both run under any Pyro inference: ``SVI(m.model, m.guide, Adam(..), Trace_ELBO())``.
+
+    Args:
+        histories: Vocabularies and histories.
+        options: The constructor's other arguments, by name: what it takes to build the same
+            model again when it is loaded from disk.
+    """
+
+    def __init__(self, histories: Histories, **options):
+        super().__init__()
+        self.histories = histories
+        self.options = options
+
+    @property
+    def is_random(self) -> bool:
+        """Whether any attention has latent scores; if not, the guide is empty."""
+        return any(m.is_random for m in self.modules() if isinstance(m, Attention))
+
+    def attend(self, batch: Batch) -> dict[str, Attended]:
+        """The attention sites by name. Names become Pyro sites and ArviZ variables."""
+        raise NotImplementedError
+
+    def logits(self, batch: Batch, contexts: dict[str, Tensor]) -> Tensor:
+        """Logits ``x [G, C]`` from the batch and each site's context ``[G, C, K]``."""
+        raise NotImplementedError
+
+    def model(
+        self,
+        batch: Batch,
+        likelihood: Likelihood = Bernoulli(),
+        kl_weight: float = 1.0,
+        kl_reduction: str = "sum",
+    ) -> Tensor:
+        """The generative story: scores from their prior, then the observations.
+
+        Args:
+            batch: A training batch. Its ``scale`` multiplies every term, so that the ELBO of a
+                batch estimates the ELBO of the data set.
+            likelihood: What is observed.
+            kl_weight: Weight of the scores' terms in model and guide. 1 is the ELBO; less is a
+                tempered objective, no bound.
+            kl_reduction: ``"sum"`` over the history (the ELBO), or ``"mean"`` over each pair's
+                valid history.
+
+        Returns:
+            Logits ``[G, C]``.
+        """
+        self._announce_parameters()
+        if likelihood.l2:
+            squares = sum(parameter.square().sum() for parameter in self.parameters())
+            pyro.factor("l2", -likelihood.l2 * squares)
+        with poutine.scale(scale=batch.scale), pyro.plate("block", len(batch.user), dim=-3):
+            contexts = {}
+            for name, attended in self.attend(batch).items():
+                if attended.attention.is_random:
+                    score = self._sample(name, attended.prior(), attended, kl_weight, kl_reduction)
+                    contexts[name] = attended.context(attended.weights(score))
+                else:
+                    contexts[name] = attended.context(attended.expected_weights())
+            logits = self.logits(batch, contexts)
+            likelihood.observe(logits, batch)
+        return logits
+
+    def forward(self, *args, **kwargs) -> Tensor:
+        """The same as :meth:`model`, so that ``Trace_ELBO()(m, m.guide)`` is a module that holds
+        the parameters."""
+        return self.model(*args, **kwargs)
+
+    def guide(
+        self,
+        batch: Batch,
+        likelihood: Likelihood = Bernoulli(),
+        kl_weight: float = 1.0,
+        kl_reduction: str = "sum",
+    ) -> dict[str, Tensor]:
+        """The approximate posterior: scores with mean ``exp(energy)``.
+
+        Takes the arguments of :meth:`model`.
+
+        Returns:
+            Drawn scores ``[G, C, L]`` by site; empty if every attention is ``Point``.
+        """
+        with poutine.scale(scale=batch.scale), pyro.plate("block", len(batch.user), dim=-3):
+            return {
+                name: self._sample(name, attended.guide(), attended, kl_weight, kl_reduction)
+                for name, attended in self.attend(batch).items()
+                if attended.attention.is_random
+            }
+
+    def expected_logits(self, batch: Batch) -> Tensor:
+        """Logits ``[G, C]`` with every score at its expectation, ``E[s^τ]`` for ``s^τ``."""
+        attended = self.attend(batch)
+        return self.logits(batch, {k: a.context(a.expected_weights()) for k, a in attended.items()})
+
+    @torch.no_grad()
+    def score(self, user: Tensor, item: Tensor, *, entries: int = 400_000) -> Tensor:
+        """Expected logits of candidates, for ranking.
+
+        Args:
+            user: User codes, shape ``[G]``.
+            item: Candidate codes, shape ``[G, C]``.
+            entries: Most attention entries ``C · L`` held at once: memory is bounded by it.
+
+        Returns:
+            Logits ``[G, C]``.
+        """
+        training = self.training
+        self.eval()
+        lengths = self.histories.entries.lengths[user]
+        rows = []
+        for g in range(len(user)):
+            width = max(1, entries // max(1, int(lengths[g])))
+            parts = item[g : g + 1].split(width, dim=1)
+            logits = [
+                self.expected_logits(candidates(self.histories, user[g : g + 1], part))
+                for part in parts
+            ]
+            rows.append(torch.cat(logits, dim=1))
+        self.train(training)
+        return torch.cat(rows)
+
+    @staticmethod
+    def _sample(name, distribution, attended, kl_weight, kl_reduction) -> Tensor:
+        scale = torch.as_tensor(float(kl_weight))
+        if kl_reduction == "mean":
+            scale = scale / attended.valid.sum(-1, keepdim=True).clamp(min=1)
+        elif kl_reduction != "sum":
+            raise ValueError(f"kl_reduction must be 'sum' or 'mean', not {kl_reduction!r}")
+        _, candidates_, length = attended.valid.shape
+        with (
+            pyro.plate(f"{name}_candidate", candidates_, dim=-2),
+            pyro.plate(f"{name}_history", length, dim=-1),
+            poutine.scale(scale=scale),
+        ):
+            return pyro.sample(name, distribution.mask(attended.valid))
+
+    def _announce_parameters(self) -> None:
+        """Show the parameters to ``pyro.infer.SVI``, which trains what it sees in the trace.
+
+        ``pyro.module`` would do so through Pyro's global store, where a second model's parameters
+        are shadowed by those of the first of the same name, and silently not trained.
+        """
+        if am_i_wrapped():
+            for name, parameter in self.named_parameters():
+                view = parameter.view_as(parameter)
+                view.unconstrained = weakref.ref(parameter)
+                effectful(type="param")(lambda value: value)(view, name=name)

@@ -1,0 +1,19 @@
+"""Energies, the simplex, attention, and how vectors combine."""
+
+from bayes_recsys.nn.attention import Attended, Attention
+from bayes_recsys.nn.combine import COMBINES, Combine
+from bayes_recsys.nn.energies import ENERGIES, Concat, Dot, Prod, energy
+from bayes_recsys.nn.simplex import simplex
+
+__all__ = [
+    "COMBINES",
+    "ENERGIES",
+    "Attended",
+    "Attention",
+    "Combine",
+    "Concat",
+    "Dot",
+    "Prod",
+    "energy",
+    "simplex",
+]

@@ -1,0 +1,74 @@
+"""The best new items for a user, with what is not known about them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import pandas as pd
+import torch
+from tqdm.auto import tqdm
+
+from bayes_recsys.inference.predict import draw
+from bayes_recsys.models.base import Model
+
+
+def recommend(
+    model: Model,
+    users: Iterable[str] | None = None,
+    *,
+    k: int = 10,
+    draws: int = 100,
+    seed: int = 0,
+    progress: bool = False,
+) -> pd.DataFrame:
+    """Top-``k`` items per user among those not in the user's training or validation items.
+
+    All items are ranked with expected scores; the best ``2k`` are then drawn from the posterior
+    and ranked by their mean logit.
+
+    Args:
+        model: A fitted model.
+        users: User ids; ``None`` for all.
+        k: Items per user, at least 1; fewer if the catalogue has fewer new ones.
+        draws: Posterior draws per candidate.
+        seed: Seed of the draws.
+        progress: Show a progress bar (in a terminal).
+
+    Returns:
+        Columns ``user``, ``rank`` (from 1), ``item``, ``title`` (only where the data has titles),
+        ``score`` (posterior mean of the logit) and ``sd`` (its posterior standard deviation; what
+        the latent scores leave open, 0 for a deterministic model). Logits compare within a user;
+        they are relative to the training negatives.
+
+    Raises:
+        KeyError: A user id is unknown.
+        ValueError: ``k`` is below 1.
+    """
+    if k < 1:
+        raise ValueError(f"k must be at least 1, not {k}")
+    known = model.histories
+    codes = known.user_codes(known.user_ids if users is None else users)
+    tables = []
+    for user in tqdm(codes.tolist(), desc="recommend", unit="user", disable=None if progress else True, leave=False):
+        fresh = np.setdiff1d(np.arange(known.n_items), known.known.row(user).numpy())
+        if not len(fresh):
+            continue
+        fresh = torch.from_numpy(fresh)
+        one = torch.tensor([user])
+        expected = model.score(one, fresh[None])[0]
+        short = fresh[expected.topk(min(2 * k, len(fresh))).indices]
+        logits = draw(model, one, short[None], draws=draws, seed=seed).logits[:, 0]
+        mean, sd = logits.mean(0), logits.std(0, correction=0)
+        best = mean.topk(min(k, len(short))).indices
+        columns = {
+            "user": known.user_ids[user],
+            "rank": np.arange(1, len(best) + 1),
+            "item": known.item_ids[short[best].numpy()],
+        }
+        if known.titles is not None:
+            columns["title"] = known.titles[short[best].numpy()]
+        tables.append(pd.DataFrame({**columns, "score": mean[best].numpy(), "sd": sd[best].numpy()}))
+    if not tables:
+        raise ValueError("no user has an item that is new to them")
+    return pd.concat(tables, ignore_index=True)

@@ -1,0 +1,230 @@
+"""Train BAMF on a ratings data set, evaluate it, and look at its posterior.
+
+    python examples/train_bamf.py --data 100k --out demo
+    python examples/train_bamf.py --data path/to/ratings.csv --energy prod --combine prod
+
+Writes into the output folder: metrics.json, recommendations.csv, posterior.nc (open it with
+ArviZ), attention.png, loss.png and model/ (load it with bayes_recsys.load_model).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+import bayes_recsys as br
+from bayes_recsys.data import MOVIELENS, DataError
+from bayes_recsys.diagnostics import plot_attention, plot_loss
+from bayes_recsys.nn import COMBINES, ENERGIES
+
+DATA = ("latest-small", "100k", "1m", "synthetic")
+SHOWN = ("hr@10", "ndcg@10", "precision@10", "recall@10", "map@10")
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__.splitlines()[0],
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("--data", default="100k", help=f"{', '.join(DATA)}, a ratings file or a MovieLens folder")
+    add("--out", type=Path, default=Path("runs/bamf"), help="folder for what is written")
+    model = parser.add_argument_group("model")
+    model.add_argument("--energy", choices=ENERGIES, default="dot")
+    model.add_argument("--combine", choices=COMBINES, default="context")
+    model.add_argument("--item-table", choices=("separate", "shared"), default="separate")
+    model.add_argument("--embedding-dim", type=int, default=32)
+    model.add_argument("--guide", choices=("lognormal", "point"), default="lognormal")
+    model.add_argument("--prior", choices=("lognormal", "point"), help="default: as the guide")
+    model.add_argument("--guide-scale", type=float, help="sd of ln s in the guide (default: 0.1)")
+    model.add_argument("--prior-scale", type=float, help="sd of ln s in the prior (default: 1.0)")
+    model.add_argument("--beta", type=float, default=0.5, help="smoothing, in (0, 1]")
+    model.add_argument("--tau", type=float, default=1.0, help="sharpening, at least 1")
+    objective = parser.add_argument_group("objective")
+    objective.add_argument(
+        "--likelihood", choices=("bernoulli", "bradley-terry"), default="bernoulli"
+    )
+    objective.add_argument(
+        "--negatives", type=int, help="per positive (default: 4 bernoulli, 1 bradley-terry)"
+    )
+    objective.add_argument("--l2", type=float, help="penalty of bradley-terry (default: 0)")
+    objective.add_argument(
+        "--negatives-exclude",
+        choices=("train", "all"),
+        default="train",
+        help="'all' never draws held-out positives as negatives: a leak, for comparison only",
+    )
+    objective.add_argument(
+        "--kl-weight",
+        type=float,
+        help="weight of the scores' terms (default: 0.01, a tempered objective; "
+        "the ELBO is 1 with --kl-reduction sum)",
+    )
+    objective.add_argument(
+        "--kl-reduction", choices=("sum", "mean"), help="over a history (default: mean)"
+    )
+    training = parser.add_argument_group("training")
+    training.add_argument("--epochs", type=int, default=30, help="at most")
+    training.add_argument("--patience", type=int, default=3, help="epochs without improvement")
+    training.add_argument("--learning-rate", type=float, default=2e-3)
+    training.add_argument("--weight-decay", type=float, default=0.0)
+    training.add_argument("--seed", type=int, default=0, help="of split, initial weights and draws")
+    training.add_argument("--device", default="cpu", help="cpu, cuda, auto, ..")
+    options = parser.parse_args(arguments)
+
+    def refuse(message: str) -> None:
+        parser.error(message)
+
+    if options.data not in DATA and not Path(options.data).exists():
+        refuse(f"--data {options.data!r}: choose from {', '.join(DATA)}, or name an existing file")
+    prior = options.prior or options.guide
+    if "point" in (options.guide, prior):
+        if options.guide != prior:
+            refuse("--guide and --prior contradict: point has no latent scores; use it for both")
+        for name in ("guide_scale", "prior_scale", "kl_weight", "kl_reduction"):
+            if getattr(options, name) is not None:
+                refuse(f"--{name.replace('_', '-')} means nothing with --guide point")
+    if options.l2 is not None and options.likelihood != "bradley-terry":
+        refuse("--l2 belongs to --likelihood bradley-terry; else use --weight-decay")
+    return options
+
+
+def read_data(name: str, seed: int) -> br.data.Interactions:
+    if name == "synthetic":
+        return br.data.synthetic(seed=seed).interactions
+    if name in MOVIELENS:
+        return br.data.load_movielens(name)
+    return br.data.read_ratings(name)
+
+
+def build(options: argparse.Namespace, histories: br.data.Histories) -> br.models.BAMF:
+    if options.guide == "point":
+        guide = prior = br.Point()
+    else:
+        guide = br.LogNormal(scale=0.1 if options.guide_scale is None else options.guide_scale)
+        prior = br.LogNormal(scale=1.0 if options.prior_scale is None else options.prior_scale)
+    return br.models.BAMF(
+        histories,
+        embedding_dim=options.embedding_dim,
+        energy=options.energy,
+        combine=options.combine,
+        item_table=options.item_table,
+        guide=guide,
+        prior=prior,
+        beta=options.beta,
+        tau=options.tau,
+    )
+
+
+def build_likelihood(options: argparse.Namespace) -> br.Bernoulli | br.BradleyTerry:
+    if options.likelihood == "bernoulli":
+        return br.Bernoulli(negatives=4 if options.negatives is None else options.negatives)
+    return br.BradleyTerry(
+        negatives=1 if options.negatives is None else options.negatives, l2=options.l2 or 0.0
+    )
+
+
+def main(arguments: list[str] | None = None) -> None:
+    options = parse(arguments)
+    torch.manual_seed(options.seed)
+    interactions = read_data(options.data, options.seed)
+    split = br.data.split(interactions, seed=options.seed)
+    histories = br.data.histories(split)
+    model, likelihood = build(options, histories), build_likelihood(options)
+    print(interactions, split, sep="\n")
+
+    fit = br.fit(
+        model,
+        split,
+        likelihood,
+        kl_weight=0.01 if options.kl_weight is None else options.kl_weight,
+        kl_reduction=options.kl_reduction or "mean",
+        negatives_exclude=options.negatives_exclude,
+        max_epochs=options.epochs,
+        patience=options.patience,
+        learning_rate=options.learning_rate,
+        weight_decay=options.weight_decay,
+        seed=options.seed,
+        accelerator=options.device,
+    )
+    if not fit.best_epoch:
+        sys.exit("interrupted before the first epoch was finished: nothing was written")
+    print(f"\nstopped by {fit.stopped}; kept epoch {fit.best_epoch} of {len(fit.history)}")
+
+    options.out.mkdir(parents=True, exist_ok=True)
+    br.save_model(model, options.out / "model")
+    plot_loss(fit.history, fit.best_epoch).savefig(options.out / "loss.png", dpi=120)
+
+    summaries, rows = {}, {}
+    popularity = br.Popularity(split)
+    for protocol in ("full", "sampled"):
+        for name, scorer in (("popularity", popularity), ("BAMF", model)):
+            summary = br.evaluate(scorer, split, protocol=protocol, progress=True).summary()
+            rows[protocol, name] = summary.loc[list(SHOWN)].apply(
+                lambda m: f"{m['mean']:.3f} [{m.low:.3f}, {m.high:.3f}]", axis=1
+            )
+            summaries[name, protocol] = summary
+    print("\nTest items ranked; mean over users [95 % bootstrap interval].")
+    print("full: against the whole catalogue; sampled: against 99 random items per positive.")
+    print(pd.DataFrame(rows).T.to_string(), "\n")
+    write_metrics(options, interactions, fit, summaries)
+
+    recommendations = br.recommend(model, seed=options.seed, progress=True)
+    recommendations.to_csv(options.out / "recommendations.csv", index=False)
+    user = middling_user(histories)
+    shown = recommendations[recommendations["user"] == user]
+    print(f"Recommendations for user {user} (score: logit, sd: posterior):")
+    print(shown.drop(columns="user").to_string(index=False), "\n")
+
+    posterior = br.posterior_tree(model, [user], items=shown["item"].head(5), seed=options.seed)
+    br.save_tree(posterior, options.out / "posterior.nc")
+    plot_attention(posterior, user).savefig(options.out / "attention.png", dpi=120)
+    print(f"Written to {options.out}: {', '.join(sorted(p.name for p in options.out.iterdir()))}")
+
+
+def middling_user(histories: br.data.Histories) -> str:
+    """A user to show: history of median length, the first such."""
+    lengths = histories.entries.lengths
+    return str(histories.user_ids[int((lengths == lengths.median()).nonzero()[0])])
+
+
+def write_metrics(options, interactions, fit, summaries) -> None:
+    """metrics.json: everything the run's figures depend on, and the figures."""
+    given = {k: str(v) if isinstance(v, Path) else v for k, v in vars(options).items()}
+    report = {
+        "dataset": {
+            "name": interactions.name,
+            "users": interactions.n_users,
+            "items": interactions.n_items,
+            "interactions": len(interactions),
+        },
+        "model": type(fit.model).__name__,
+        "options": given,
+        "seed": options.seed,
+        "epochs": len(fit.history),
+        "best_epoch": fit.best_epoch,
+        "stopped": fit.stopped,
+        "seconds_per_epoch": round(float(fit.history["seconds"].mean()), 3),
+        "protocols": {
+            protocol: summaries["BAMF", protocol].to_dict("index") for protocol in ("full", "sampled")
+        },
+        "popularity": {
+            protocol: summaries["popularity", protocol].to_dict("index")
+            for protocol in ("full", "sampled")
+        },
+    }
+    path = options.out / "metrics.json"
+    path.write_text(json.dumps(report, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except (DataError, ValueError) as error:
+        sys.exit(f"error: {error}")
