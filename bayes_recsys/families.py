@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from pyro.distributions import TorchDistribution
@@ -80,7 +81,7 @@ class LogNormalScore(TorchDistribution):
         scale: Standard deviation of ``ln s``: a number, or a tensor that broadcasts with ``loc``.
     """
 
-    arg_constraints = {"loc": constraints.real, "scale": constraints.positive}
+    arg_constraints: ClassVar = {"loc": constraints.real, "scale": constraints.positive}
     support = constraints.positive
     has_rsample = True
 

@@ -50,7 +50,13 @@ def recommend(
     known = model.histories
     codes = known.user_codes(known.user_ids if users is None else users)
     tables = []
-    for user in tqdm(codes.tolist(), desc="recommend", unit="user", disable=None if progress else True, leave=False):
+    for user in tqdm(
+        codes.tolist(),
+        desc="recommend",
+        unit="user",
+        disable=None if progress else True,
+        leave=False,
+    ):
         fresh = np.setdiff1d(np.arange(known.n_items), known.known.row(user).numpy())
         if not len(fresh):
             continue
@@ -68,7 +74,9 @@ def recommend(
         }
         if known.titles is not None:
             columns["title"] = known.titles[short[best].numpy()]
-        tables.append(pd.DataFrame({**columns, "score": mean[best].numpy(), "sd": sd[best].numpy()}))
+        tables.append(
+            pd.DataFrame({**columns, "score": mean[best].numpy(), "sd": sd[best].numpy()})
+        )
     if not tables:
         raise ValueError("no user has an item that is new to them")
     return pd.concat(tables, ignore_index=True)

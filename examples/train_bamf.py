@@ -212,7 +212,8 @@ def write_metrics(options, interactions, fit, summaries) -> None:
         "stopped": fit.stopped,
         "seconds_per_epoch": round(float(fit.history["seconds"].mean()), 3),
         "protocols": {
-            protocol: summaries["BAMF", protocol].to_dict("index") for protocol in ("full", "sampled")
+            protocol: summaries["BAMF", protocol].to_dict("index")
+            for protocol in ("full", "sampled")
         },
         "popularity": {
             protocol: summaries["popularity", protocol].to_dict("index")

@@ -1,0 +1,58 @@
+import pyro
+import pytest
+import torch
+
+import bayes_recsys as br
+
+
+@pytest.fixture(autouse=True)
+def _clean_pyro():
+    pyro.clear_param_store()
+    with pyro.validation_enabled(True):
+        yield
+    assert not pyro.get_param_store().keys(), "the global parameter store was used"
+
+
+@pytest.fixture(scope="session")
+def synthetic():
+    return br.data.synthetic(n_users=60, n_items=80, length=(10, 20), seed=1)
+
+
+@pytest.fixture(scope="session")
+def split(synthetic):
+    return br.data.split(synthetic.interactions, seed=1)
+
+
+@pytest.fixture(scope="session")
+def histories(split):
+    return br.data.histories(split)
+
+
+@pytest.fixture
+def batch(split, histories):
+    """A training batch with users of different history lengths."""
+    return next(iter(batches(split, histories).epoch(1)))
+
+
+def batches(split, histories, **options):
+    sampler = br.data.negative_sampler(split)
+    options = {"negatives": 2, "block": 4, "pairs": 120, **options}
+    return br.data.TrainingBatches(split.items_by_user("train"), histories, sampler, **options)
+
+
+@pytest.fixture(scope="session")
+def latest_small():
+    folder = br.data.data_home() / "ml-latest-small"
+    if not folder.is_dir():
+        pytest.skip(f"{folder} is absent; set BAYES_RECSYS_DATA or call load_movielens once")
+    return br.data.load_movielens("latest-small")
+
+
+def make(model_class, histories, **options):
+    """A model with random parameters far from their initial values."""
+    torch.manual_seed(0)
+    model = model_class(histories, **options)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(0.4 * torch.randn_like(parameter))
+    return model.eval()

@@ -53,7 +53,9 @@ class Batch:
         return Batch(**{k: v.to(device) if isinstance(v, Tensor) else v for k, v in moved.items()})
 
 
-def candidates(histories: Histories, user: Tensor, item: Tensor, mask: Tensor | None = None) -> Batch:
+def candidates(
+    histories: Histories, user: Tensor, item: Tensor, mask: Tensor | None = None
+) -> Batch:
     """A batch to predict with: candidates ``item [G, C]`` of users ``user [G]``."""
     history, history_mask = histories.entries.padded(user)
     mask = torch.ones(item.shape, dtype=torch.bool) if mask is None else mask

@@ -72,9 +72,7 @@ def read_ratings(
         if headless:
             _numeric(frame, column, ratings_path, first_line, whole=True)
     if timestamp:
-        frame = frame.assign(
-            **{timestamp: _numeric(frame, timestamp, ratings_path, first_line)}
-        )
+        frame = frame.assign(**{timestamp: _numeric(frame, timestamp, ratings_path, first_line)})
     if min_rating is not None:
         if "rating" not in frame.columns:
             raise DataError(f"{ratings_path}: min_rating needs a column 'rating'")

@@ -72,7 +72,7 @@ def split(
     Example:
         >>> import bayes_recsys as br
         >>> br.data.split(br.data.synthetic(n_users=20, n_items=50, seed=0).interactions, seed=0)
-        Split('synthetic', seed 0: train 234, validation 30, test 29, leave_one_out 20)
+        Split('synthetic', seed 0: train 310, validation 43, test 37, leave_one_out 20)
     """
     ratio = np.asarray(ratio, dtype=float)
     if ratio.shape != (3,) or (ratio < 0).any() or ratio[0] <= 0 or not np.isfinite(ratio).all():
@@ -131,13 +131,15 @@ def _latest_of_user(interactions: Interactions, rows: np.ndarray) -> np.ndarray:
 
 
 def _warn_of_short_users(split: Split, ratio: np.ndarray) -> None:
+    lacking = []
     for part, share in (("validation", ratio[1]), ("test", ratio[2])):
         have = len(np.unique(split.interactions.user[getattr(split, part)]))
-        lacking = split.interactions.n_users - have
-        if share > 0 and lacking:
-            warnings.warn(
-                f"{split.interactions.name}: {lacking} user(s) have too few interactions for a "
-                f"{part} row; they train but are left out of {part} figures",
-                DataWarning,
-                stacklevel=3,
-            )
+        if share > 0 and have < split.interactions.n_users:
+            lacking.append(f"{split.interactions.n_users - have} user(s) for a {part} row")
+    if lacking:
+        warnings.warn(
+            f"{split.interactions.name}: too few interactions of {' and of '.join(lacking)}; they "
+            "train, but are left out of figures on that part",
+            DataWarning,
+            stacklevel=3,
+        )

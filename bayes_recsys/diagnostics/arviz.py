@@ -104,7 +104,7 @@ def to_arviz(
         >>> model = br.models.BAMF(br.data.histories(split), embedding_dim=8)
         >>> posterior = to_arviz(model, users=["3"], k=2, draws=10)
         >>> dict(posterior.posterior["item_attention"].sizes)
-        {'chain': 1, 'draw': 10, 'user': 1, 'item': 2, 'history': 13}
+        {'chain': 1, 'draw': 10, 'user': 1, 'item': 2, 'history': 11}
     """
     tree = posterior_tree(model, users, items, k=k, draws=draws, seed=seed)
     arviz = import_arviz()

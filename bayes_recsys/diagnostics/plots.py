@@ -85,7 +85,9 @@ def plot_attention(
         axes.axvline(100 / share.sizes["history"], color="grey", linestyle=":", linewidth=1)
         one = logit.isel(item=position)
         title = _names(one.expand_dims("item"), "item")[0]
-        axes.set_title(f"{title}\nlogit {float(one.mean()):.2f} ± {float(one.std()):.2f}", fontsize=10)
+        axes.set_title(
+            f"{title}\nlogit {float(one.mean()):.2f} ± {float(one.std()):.2f}", fontsize=10
+        )
         axes.set_xlabel("share of attention (%)")
     figure.suptitle(
         f"User {user}: what each recommendation attends to in a history of "
@@ -108,4 +110,6 @@ def _names(values: xr.DataArray, dim: str) -> list[str]:
     label = f"{dim}_title" if f"{dim}_title" in values.coords else dim
     names = np.atleast_1d(values[label].to_numpy()).astype(str)
     ids = np.atleast_1d(values[dim].to_numpy()).astype(str)
-    return [textwrap.shorten(n or i, 34, placeholder=" ..") for n, i in zip(names, ids, strict=True)]
+    return [
+        textwrap.shorten(n or i, 34, placeholder=" ..") for n, i in zip(names, ids, strict=True)
+    ]

@@ -63,9 +63,7 @@ class Evaluation:
                 rng=np.random.default_rng(0),
             ).confidence_interval
             low, high = interval.low, interval.high
-        return pd.DataFrame(
-            {"mean": mean, "low": low, "high": high}, index=self.per_user.columns
-        )
+        return pd.DataFrame({"mean": mean, "low": low, "high": high}, index=self.per_user.columns)
 
     def __repr__(self) -> str:
         table = self.summary()
@@ -124,10 +122,9 @@ def evaluate(
         candidates, relevant = candidates[shuffled], relevant[shuffled]
         score = scorer.score(torch.tensor([user]), torch.from_numpy(candidates)[None])[0]
         if score.isnan().any():
-            raise ValueError(
-                f"the score of item {split.interactions.item_ids[candidates[int(score.isnan().nonzero()[0])]]!r} "
-                f"for user {split.interactions.user_ids[user]!r} is NaN"
-            )
+            item = split.interactions.item_ids[candidates[int(score.isnan().nonzero()[0])]]
+            user_id = split.interactions.user_ids[user]
+            raise ValueError(f"the score of item '{item}' for user '{user_id}' is NaN")
         best = score.topk(min(max(ks), len(candidates))).indices.cpu().numpy()
         users.append(user)
         hits.append(np.pad(relevant[best], (0, max(ks) - len(best))))

@@ -118,12 +118,15 @@ def _read(path: Path, reader):
 
 
 def _load_histories(path: Path) -> Histories:
-    with np.load(path, allow_pickle=False) as file:
+    # Opened here, because np.load leaves a damaged file open.
+    with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
         rows = {
-            name: Ragged(*(torch.from_numpy(file[f"{name}_{part}"]) for part in ("offsets", "values")))
+            name: Ragged(
+                *(torch.from_numpy(file[f"{name}_{part}"]) for part in ("offsets", "values"))
+            )
             for name in ("entries", "known")
         }
-        titles = file["titles"] if "titles" in file else None
+        titles = file.get("titles")
         return Histories(file["user_ids"], file["item_ids"], titles, **rows)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from dataclasses import dataclass
 
 import pandas as pd
@@ -115,8 +116,14 @@ def fit(
 
     rows: list[dict] = []
     best, best_epoch, best_state, stopped = -1.0, 0, None, "epochs"
-    with torch.random.fork_rng(), tqdm(disable=None if progress else True, unit="batch", leave=False) as bar:
+    with (
+        torch.random.fork_rng(),
+        warnings.catch_warnings(),
+        tqdm(disable=None if progress else True, unit="batch", leave=False) as bar,
+    ):
         torch.manual_seed(seed)
+        # Pyro's warning of a NaN loss; here it is an error, below.
+        warnings.filterwarnings("ignore", "Encountered NaN: loss", UserWarning)
         try:
             for epoch in range(1, max_epochs + 1):
                 started, total, n_batches = time.perf_counter(), 0.0, 0
@@ -146,7 +153,12 @@ def fit(
                     model, split, protocol="sampled", part="leave_one_out", ks=(10,), seed=seed
                 ).per_user[MONITOR]
                 rows.append(
-                    {"epoch": epoch, "loss": total / n_batches, MONITOR: ranked.mean(), "seconds": seconds}
+                    {
+                        "epoch": epoch,
+                        "loss": total / n_batches,
+                        MONITOR: ranked.mean(),
+                        "seconds": seconds,
+                    }
                 )
                 if progress:
                     tqdm.write(

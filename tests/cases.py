@@ -1,0 +1,22 @@
+"""Every model there is, found by looking; and the variants of each that tests run over."""
+
+import pytest
+
+import bayes_recsys.models as models
+from bayes_recsys import LogNormal, Point
+
+MODELS = [getattr(models, name) for name in models.__all__ if name != "Model"]
+
+VARIANTS = [
+    (models.BAMF, {"energy": "prod", "combine": "prod"}),
+    (models.BAMF, {"energy": "concat", "combine": "prod", "beta": 1.0}),
+    (models.BAMF, {"combine": "sum", "item_table": "shared"}),
+    (models.BAMF, {"combine": "cat", "tau": 2.0}),
+    (models.BAMF, {"combine": "att", "guide": LogNormal(0.5)}),
+    (models.BAMF, {"combine": "mean", "guide": Point()}),
+]
+
+CASES = [pytest.param(model, {}, id=model.__name__) for model in MODELS] + [
+    pytest.param(model, options, id=f"{model.__name__}-{'-'.join(map(str, options.values()))}")
+    for model, options in VARIANTS
+]

@@ -1,0 +1,71 @@
+"""BAMF by loops, written from the paper's formulas; shares no code with the package."""
+
+import numpy as np
+
+
+def energy(kind, weights, q, k):
+    if kind == "dot":
+        return float(q @ k)
+    inner = np.concatenate([q, k]) if kind == "concat" else q * k
+    hidden = np.maximum(0.0, weights["inner.weight"] @ inner + weights["inner.bias"])
+    return float(weights["outer.weight"][0] @ hidden)
+
+
+def pool(scores, vectors, beta, tau):
+    """``Σ_j α_j h_j`` with ``α = s^τ / (Σ s^τ)^β``."""
+    powered = [s**tau for s in scores]
+    total = sum(powered) ** beta
+    return sum(p / total * h for p, h in zip(powered, vectors, strict=True))
+
+
+def layernorm(x, weight, bias):
+    return (x - x.mean()) / np.sqrt(x.var() + 1e-5) * weight + bias
+
+
+def combine(how, p, c, weights):
+    if how == "prod":
+        return layernorm(p * c, weights["norm.weight"], weights["norm.bias"])
+    if how == "context":
+        return c
+    if how == "sum":
+        return p + c
+    if how == "mean":
+        return 0.5 * p + 0.5 * c
+    if how == "cat":
+        return np.concatenate([p, c])
+    odds = np.exp([weights["gate.weight"][0] @ p, weights["gate.weight"][0] @ c])
+    share = odds / odds.sum()
+    return share[0] * p + share[1] * c
+
+
+def logit(w, options, user, item, history, moment):
+    """Logit of a pair with the scores' ``E[s^τ]`` for ``s^τ``.
+
+    ``w`` maps parameter names to arrays; ``moment(log_mean, τ)`` is ``E[s^τ]``.
+    """
+
+    def sub(prefix):
+        return {k[len(prefix) + 1 :]: v for k, v in w.items() if k.startswith(prefix + ".")}
+
+    if options["item_table"] == "separate":
+        q_of = lambda i: w["item.weight"][i]  # noqa: E731
+        h_of = lambda j: w["history.weight"][j]  # noqa: E731
+    else:
+        q_of = lambda i: w["item.1.weight"] @ w["item.0.weight"][i]  # noqa: E731
+        h_of = lambda j: w["history.1.weight"] @ w["item.0.weight"][j]  # noqa: E731
+    p, q = w["user.weight"][user], q_of(item)
+    h = [h_of(j) for j in history if j != item]
+
+    contexts = []
+    for side, query in (("user", p), ("item", q)):
+        if not h:
+            contexts.append(np.zeros_like(p))
+            continue
+        weights = sub(f"{side}_attention.energy")
+        powered = [moment(energy(options["energy"], weights, query, k), options["tau"]) for k in h]
+        contexts.append(pool(powered, h, options["beta"], tau=1.0))
+
+    z_u = combine(options["combine"], p, contexts[0], sub("user_combine"))
+    z_i = combine(options["combine"], q, contexts[1], sub("item_combine"))
+    inner = w["match.0.weight"] @ (z_u * z_i) + w["match.0.bias"]
+    return float(w["match.1.weight"][0] @ inner)

@@ -1,0 +1,123 @@
+"""Trees, ArviZ and pictures."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+
+import bayes_recsys as br
+from bayes_recsys.diagnostics import import_arviz, plot_attention, plot_loss
+from tests.conftest import make
+
+
+@pytest.fixture
+def model(histories):
+    return make(br.models.BAMF, histories)
+
+
+def test_tree_holds_the_draws_under_their_ids(model, histories):
+    tree = br.posterior_tree(model, users=["3", "7"], items=["5", "6"], draws=20)
+    assert set(tree.children) == {"posterior", "prior"}
+    codes = torch.tensor([3, 7]), torch.tensor([[5, 6], [5, 6]])
+    draws = br.draw(model, *codes, draws=20)
+    for variable, values in (
+        ("item_attention", draws.scores),
+        ("item_attention_weight", draws.weights),
+    ):
+        array = tree["posterior"][variable]
+        assert array.dims == ("chain", "draw", "user", "item", "history")
+        for g, user in enumerate(("3", "7")):
+            for c, item in enumerate(("5", "6")):
+                for j, code in enumerate(histories.entries.row(int(user)).tolist()):
+                    found = array.sel(user=user, item=item, history=str(code))[0].to_numpy()
+                    np.testing.assert_array_equal(found, values["item_attention"][:, g, c, j])
+    np.testing.assert_array_equal(tree["posterior"]["logit"][0], draws.logits)
+
+
+def test_nan_exactly_outside_the_history(model, histories):
+    tree = br.posterior_tree(model, users=["3", "7"], items=["5", "6"], draws=3)
+    for group in ("posterior", "prior"):
+        finite = np.isfinite(tree[group]["user_attention"]).all(("chain", "draw"))
+        for user in ("3", "7"):
+            for item in ("5", "6"):
+                entries = set(map(str, histories.entries.row(int(user)).tolist())) - {item}
+                chosen = finite.sel(user=user, item=item)
+                assert set(chosen["history"][chosen.to_numpy()].to_numpy()) == entries
+
+
+def test_default_targets_are_the_recommendations(model):
+    tree = br.posterior_tree(model, users=["3"], k=2, draws=30, seed=4)
+    best = br.recommend(model, ["3"], k=2, draws=30, seed=4)["item"]
+    assert tree["posterior"]["item"].to_numpy().tolist() == best.tolist()
+
+
+def test_point_has_no_prior(histories):
+    tree = br.posterior_tree(make(br.models.BAMF, histories, guide=br.Point()), ["3"], draws=2)
+    assert set(tree.children) == {"posterior"}
+
+
+def test_arviz_summarises_and_reads_the_file(model, tmp_path):
+    az = import_arviz()
+    posterior = br.to_arviz(model, users=["3"], k=2, draws=100)
+    summary = az.summary(posterior, var_names=["item_attention"])
+    assert len(summary) == posterior.posterior["item_attention"][0, 0].size
+    az.plot_forest(posterior, var_names=["item_attention"])
+    tree = br.posterior_tree(model, users=["3"], k=2, draws=100)
+    br.save_tree(tree, tmp_path / "posterior.nc")
+    assert [p.name for p in tmp_path.iterdir()] == ["posterior.nc"]
+    with xr.open_datatree(tmp_path / "posterior.nc", engine="h5netcdf") as loaded:
+        xr.testing.assert_equal(loaded["posterior"].to_dataset(), tree["posterior"].to_dataset())
+        assert loaded.attrs["inference_library"] == "bayes_recsys"
+
+
+def test_arviz_without_a_cache_folder(tmp_path):
+    """ArviZ 0.23 fails to import where its cache folder cannot be made; through us it does not."""
+    (tmp_path / "file").touch()
+    code = "from bayes_recsys.diagnostics import import_arviz; import_arviz().summary"
+    subprocess.run(
+        [sys.executable, "-W", "error::FutureWarning", "-c", code],
+        env={"XDG_CACHE_HOME": str(tmp_path / "file" / "cache"), "HOME": str(tmp_path), "MPLCONFIGDIR": str(tmp_path)},
+        check=True,
+    )  # fmt: skip
+
+
+def test_importing_the_package_does_not_import_arviz():
+    code = "import bayes_recsys, sys; sys.exit('arviz' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_bad_arguments(model):
+    with pytest.raises(ValueError, match="users must not be empty"):
+        br.posterior_tree(model, [])
+    with pytest.raises(ValueError, match="must be a list of ids"):
+        br.posterior_tree(model, "12")
+    with pytest.raises(KeyError, match="unknown item id"):
+        br.posterior_tree(model, ["3"], ["no such"])
+
+
+def test_attention_picture_shows_the_largest_shares(model, tmp_path):
+    tree = br.posterior_tree(model, users=["3"], items=["5", "6"], draws=200)
+    figure = plot_attention(tree, "3", top=4)
+    panels = figure.axes
+    assert len(panels) == 2
+    logit = tree["posterior"]["logit"].mean(("chain", "draw")).sel(user="3")
+    best = logit["item"].to_numpy()[logit.to_numpy().argmax()]
+    assert panels[0].get_title().startswith(best)
+    weight = tree["posterior"]["item_attention_weight"].sel(user="3", item=best)
+    weight = weight.dropna("history", how="all")
+    share = (weight / weight.sum("history")).mean(("chain", "draw"))
+    largest = share["history"].to_numpy()[np.argsort(-share.to_numpy())[:4]]
+    assert [t.get_text() for t in panels[0].get_yticklabels()] == largest[::-1].tolist()
+    figure.savefig(tmp_path / "a.png")
+    with pytest.raises(ValueError, match="no attention site"):
+        plot_attention(tree, "3", site="other")
+    with pytest.raises(ValueError, match="user '9' is not"):
+        plot_attention(tree, "9")
+
+
+def test_loss_picture(histories, split, tmp_path):
+    fitted = br.fit(br.models.BAMF(histories), split, max_epochs=2, progress=False)
+    plot_loss(fitted.history, fitted.best_epoch).savefig(tmp_path / "l.png")

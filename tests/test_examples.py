@@ -1,0 +1,108 @@
+"""The example as a user runs it, at toy size."""
+
+import importlib.util
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import bayes_recsys as br
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def train_bamf():
+    spec = importlib.util.spec_from_file_location("train_bamf", ROOT / "examples" / "train_bamf.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A MovieLens folder with few users."""
+    folder = tmp_path_factory.mktemp("ml")
+    data = br.data.synthetic(n_users=40, n_items=60, length=(10, 20)).interactions
+    frame = pd.DataFrame({"userId": data.user, "movieId": data.item, "timestamp": data.timestamp})
+    frame.to_csv(folder / "ratings.csv", index=False)
+    movies = pd.DataFrame({"movieId": range(60), "title": [f"Film, number {i}" for i in range(60)]})
+    movies.to_csv(folder / "movies.csv", index=False)
+    return folder
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        [],
+        ["--energy", "prod", "--combine", "prod", "--likelihood", "bradley-terry", "--l2", "0.1"],
+        ["--guide", "point", "--negatives-exclude", "all"],
+        ["--kl-weight", "1", "--kl-reduction", "sum", "--guide-scale", "0.5"],
+    ],
+)
+def test_writes_everything(train_bamf, folder, options, tmp_path, capsys):
+    out = tmp_path / "out"
+    train_bamf.main(["--data", str(folder), "--epochs", "2", "--out", str(out), *options])
+    assert sorted(p.name for p in out.iterdir()) == [
+        "attention.png", "loss.png", "metrics.json", "model", "posterior.nc", "recommendations.csv",
+    ]  # fmt: skip
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert metrics["seed"] == 0
+    assert metrics["epochs"] == 2
+    assert metrics["seconds_per_epoch"] > 0
+    for protocol in ("full", "sampled"):
+        assert {"mean", "low", "high"} == set(metrics["protocols"][protocol]["ndcg@10"])
+        assert len(metrics["protocols"][protocol]) == 20
+    table = pd.read_csv(out / "recommendations.csv")
+    assert table.columns.tolist() == ["user", "rank", "item", "title", "score", "sd"]
+    assert len(table) == 400
+    assert table["title"].str.startswith("Film, number").all()
+    assert "Film, number" in capsys.readouterr().out
+    model = br.load_model(out / "model")
+    assert model.score(torch.tensor([0]), torch.tensor([[1, 2]])).isfinite().all()
+
+
+def test_same_seed_same_figures(train_bamf, folder, tmp_path):
+    figures = []
+    for run in ("a", "b"):
+        train_bamf.main(["--data", str(folder), "--epochs", "1", "--out", str(tmp_path / run)])
+        figures.append(json.loads((tmp_path / run / "metrics.json").read_text())["protocols"])
+    assert figures[0] == figures[1]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--energi", "dot"], "unrecognized arguments: --energi"),
+        (["--energy", "cosine"], "choose from"),
+        (["--data", "no/such/file.csv"], "latest-small, 100k, 1m, synthetic, or name an existing"),
+        (["--guide", "point", "--prior", "lognormal"], "contradict"),
+        (["--guide", "point", "--kl-weight", "1"], "--kl-weight means nothing"),
+        (["--l2", "1"], "belongs to --likelihood bradley-terry"),
+    ],
+)
+def test_refuses_unknown_and_contradictory_options(train_bamf, options, message, capsys):
+    with pytest.raises(SystemExit) as error:
+        train_bamf.main(options)
+    assert error.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_bad_data_writes_nothing(train_bamf, tmp_path):
+    (tmp_path / "bad.csv").write_text("user,item\n1,\n")
+    with pytest.raises(br.data.DataError, match=r"bad\.csv: line 2: column 'item' is empty"):
+        train_bamf.main(["--data", str(tmp_path / "bad.csv"), "--out", str(tmp_path / "out")])
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_file_without_titles(train_bamf, tmp_path):
+    rng = np.random.default_rng(0)
+    pairs = [(u, i) for u in range(20) for i in rng.choice(40, 12, replace=False)]
+    pd.DataFrame(pairs, columns=["user", "item"]).to_csv(tmp_path / "r.csv", index=False)
+    train_bamf.main(
+        ["--data", str(tmp_path / "r.csv"), "--epochs", "1", "--out", str(tmp_path / "o")]
+    )
+    assert "title" not in pd.read_csv(tmp_path / "o" / "recommendations.csv")

@@ -1,0 +1,234 @@
+"""Properties that every model has; a new model is enrolled by existing."""
+
+from dataclasses import replace
+
+import pyro
+import pyro.poutine as poutine
+import pytest
+import torch
+from pyro.infer import SVI, Trace_ELBO
+
+import bayes_recsys as br
+from bayes_recsys.data import Ragged
+from tests.cases import CASES, MODELS
+from tests.conftest import batches, make
+from tests.reference import bamf
+
+
+def with_entries(histories, rows):
+    """The same histories with other entries, in the order given."""
+    lengths = torch.tensor([len(r) for r in rows])
+    offsets = torch.cat([torch.zeros(1, dtype=torch.long), lengths.cumsum(0)])
+    return replace(histories, entries=Ragged(offsets, torch.cat([torch.tensor(r) for r in rows])))
+
+
+def rows_of(histories):
+    return [histories.entries.row(u).tolist() for u in range(histories.n_users)]
+
+
+@pytest.mark.parametrize(("model_class", "options"), CASES)
+class TestEveryModel:
+    def test_target_in_its_own_history_changes_nothing(self, model_class, options, histories):
+        model = make(model_class, histories, **options)
+        user, item = torch.tensor([3]), torch.tensor([[5, 6, 7]])
+        rows = rows_of(histories)
+        scores = []
+        for own in ([], [5]):
+            rows[3] = [1, 2, 9, *own]
+            model.histories = with_entries(histories, rows)
+            scores.append(model.score(user, item)[0])
+        torch.testing.assert_close(scores[1][0], scores[0][0])
+        assert not torch.allclose(scores[1][1:], scores[0][1:]), "the history does matter"
+
+    def test_order_of_history_changes_nothing(self, model_class, options, histories):
+        model = make(model_class, histories, **options)
+        user, item = torch.arange(5), torch.arange(10).expand(5, -1)
+        before = model.score(user, item)
+        model.histories = with_entries(histories, [r[::-1] for r in rows_of(histories)])
+        torch.testing.assert_close(model.score(user, item), before, rtol=1e-4, atol=1e-5)
+
+    def test_padding_and_company_change_nothing(self, model_class, options, histories):
+        model = make(model_class, histories, **options)
+        user = histories.entries.lengths.argsort()[[0, 20, -1]]
+        item = torch.randint(histories.n_items, (3, 9))
+        together = model.expected_logits(br.data.candidates(histories, user, item))
+        for g in range(3):
+            for c in range(9):
+                alone = model.score(user[g : g + 1], item[g : g + 1, c : c + 1])
+                torch.testing.assert_close(alone[0, 0], together[g, c], rtol=1e-4, atol=1e-5)
+
+    def test_empty_history_is_finite(self, model_class, options, histories):
+        rows = rows_of(histories)
+        rows[0] = [4]
+        model = make(model_class, with_entries(histories, rows), **options)
+        assert model.score(torch.tensor([0]), torch.tensor([[4, 5]])).isfinite().all()
+
+    def test_every_parameter_gets_a_finite_gradient(self, model_class, options, histories, batch):
+        model = make(model_class, histories, **options)
+        Trace_ELBO().differentiable_loss(model.model, model.guide, batch).backward()
+        for name, parameter in model.named_parameters():
+            assert parameter.grad is not None, name
+            assert parameter.grad.isfinite().all(), name
+            assert parameter.grad.any(), name
+
+    def test_sites_of_model_and_guide(self, model_class, options, histories, batch):
+        model = make(model_class, histories, **options)
+        br.inference.check_sites(model, batch)
+        trace = poutine.trace(model.guide).get_trace(batch)
+        latent = [n for n in trace.stochastic_nodes if n in model.attend(batch)]
+        assert bool(latent) == model.is_random
+        assert not trace.param_nodes
+        for name in latent:
+            assert trace.nodes[name]["value"].shape == batch.valid.shape
+            assert (trace.nodes[name]["value"][batch.valid] > 0).all()
+
+    def test_save_and_load(self, model_class, options, histories, tmp_path):
+        model = make(model_class, histories, **options)
+        br.save_model(model, tmp_path / "model")
+        loaded = br.load_model(tmp_path / "model")
+        user, item = torch.arange(4), torch.arange(12).expand(4, -1)
+        assert torch.equal(loaded.score(user, item), model.score(user, item))
+        assert loaded.histories.item_ids.tolist() == histories.item_ids.tolist()
+        assert loaded.options == model.options
+
+    def test_same_seed_same_fit(self, model_class, options, histories, split):
+        states = []
+        for caller_state in (5, 6):
+            model = make(model_class, histories, **options)
+            torch.manual_seed(caller_state)
+            br.fit(model, split, br.Bernoulli(2), max_epochs=1, seed=3, progress=False)
+            states.append(model.state_dict())
+        assert all(torch.equal(states[0][k], states[1][k]) for k in states[0])
+
+    def test_plain_svi_agrees_with_the_module_and_trains_a_second_model(
+        self, model_class, options, histories, batch
+    ):
+        for _ in range(2):  # Pyro's global store must not shadow the second
+            by_svi, by_hand = (make(model_class, histories, **options) for _ in range(2))
+            optimizer = pyro.optim.Adam({"lr": 0.01})
+            torch.manual_seed(1)
+            loss_svi = SVI(by_svi.model, by_svi.guide, optimizer, Trace_ELBO()).step(batch)
+            torch.manual_seed(1)
+            loss = Trace_ELBO()(by_hand, by_hand.guide)(batch)
+            loss.backward()
+            torch.optim.Adam(by_hand.parameters(), lr=0.01).step()
+            assert loss_svi == pytest.approx(loss.item(), rel=1e-6)
+            for (name, a), b in zip(by_svi.named_parameters(), by_hand.parameters(), strict=True):
+                torch.testing.assert_close(a, b, msg=name)
+
+    def test_mean_of_batch_elbos_is_the_full_elbo(self, model_class, options, histories, split):
+        """Both are estimates of the same number; with Point there is no noise at all."""
+        model = make(model_class, histories, **options)
+        whole = list(batches(split, histories, pairs=10**9, entries=10**9).epoch(1))
+        parts = list(batches(split, histories, pairs=120).epoch(1))
+        assert len(whole) == 1
+        assert len(parts) > 5
+
+        def estimates(epoch):
+            repeats = 40 if model.is_random else 1
+            with torch.no_grad():
+                return torch.tensor([[elbo(model, b) for b in epoch] for _ in range(repeats)]).mean(
+                    1
+                )
+
+        full, mini = estimates(whole), estimates(parts)
+        if model.is_random:
+            error = (full.var() / len(full) + mini.var() / len(mini)).sqrt()
+            assert (full.mean() - mini.mean()).abs() < 4 * error
+            assert error < 0.01 * full.mean().abs()
+        else:
+            torch.testing.assert_close(full, mini, rtol=1e-5, atol=0)
+
+
+def elbo(model, batch):
+    return Trace_ELBO().differentiable_loss(model.model, model.guide, batch)
+
+
+def test_discovery_finds_models():
+    assert br.models.BAMF in MODELS
+
+
+def test_point_loss_is_the_scaled_cross_entropy(histories, batch):
+    model = make(br.models.BAMF, histories, guide=br.Point())
+    logits = model.expected_logits(batch)
+    cross_entropy = torch.nn.functional.binary_cross_entropy_with_logits(
+        logits[batch.mask], batch.label[batch.mask], reduction="sum"
+    )
+    torch.testing.assert_close(elbo(model, batch), cross_entropy * batch.scale)
+    assert batch.scale > 1
+
+
+def test_point_pairwise_loss_is_the_scaled_bpr_with_its_penalty(histories, batch):
+    model = make(br.models.BAMF, histories, guide=br.Point())
+    likelihood = br.BradleyTerry(negatives=2, l2=0.3)
+    loss = Trace_ELBO().differentiable_loss(model.model, model.guide, batch, likelihood)
+    x = model.expected_logits(batch).unflatten(1, (-1, 3))
+    real = batch.mask.unflatten(1, (-1, 3))[..., 0]
+    bpr = -((x[..., :1] - x[..., 1:]).sigmoid().log().sum(-1))[real].sum()
+    norm = sum((p**2).sum() for p in model.parameters())
+    torch.testing.assert_close(loss, bpr * batch.scale + 0.3 * norm)
+
+
+@pytest.mark.parametrize("energy", br.nn.ENERGIES)
+@pytest.mark.parametrize("combine", br.nn.COMBINES)
+@pytest.mark.parametrize("item_table", ["separate", "shared"])
+def test_bamf_logits_follow_the_formulas(energy, combine, item_table, histories):
+    options = {"energy": energy, "combine": combine, "item_table": item_table}
+    options |= {"beta": 0.7, "tau": 1.5}
+    model = make(br.models.BAMF, histories, embedding_dim=5, hidden=3, **options)
+    weights = {k: v.numpy() for k, v in model.state_dict().items()}
+
+    def moment(log_mean, tau):  # of a log-normal with sd 0.1 and mean exp(log_mean)
+        return torch.tensor(tau * (log_mean - 0.005) + tau**2 * 0.005).exp().item()
+
+    for user in (0, 7):
+        history = histories.entries.row(user).tolist()
+        for item in (history[0], 11, 12):
+            ours = model.score(torch.tensor([user]), torch.tensor([[item]])).item()
+            theirs = bamf.logit(weights, options, user, item, history, moment)
+            assert ours == pytest.approx(theirs, rel=2e-4, abs=1e-5)
+
+
+def test_tempering_scales_the_scores_terms_in_model_and_guide(histories, batch):
+    model = make(br.models.BAMF, histories)
+    length = batch.valid.sum(-1, keepdim=True).clamp(min=1)
+    for reduction, factor in (("sum", 0.3), ("mean", 0.3 / length)):
+        terms = (br.Bernoulli(2), 0.3, reduction)
+        guide = poutine.trace(model.guide).get_trace(batch, *terms)
+        replayed = poutine.trace(poutine.replay(model.model, guide)).get_trace(batch, *terms)
+        for trace in (guide, replayed):
+            trace.compute_log_prob()
+            site = trace.nodes["item_attention"]
+            raw = site["fn"].base_dist.log_prob(site["value"])
+            expected = raw.where(batch.valid, 0.0) * factor * batch.scale
+            torch.testing.assert_close(site["log_prob"], expected)
+        assert replayed.nodes["label"]["scale"] == batch.scale
+
+
+def test_a_guide_without_a_site_is_an_error(histories, batch, split):
+    class Forgetful(br.models.BAMF):
+        def guide(self, *args, **kwargs):
+            return {}
+
+    with pytest.raises(
+        ValueError, match=r"only in the model \['item_attention', 'user_attention'\]"
+    ):
+        br.fit(Forgetful(histories), split, max_epochs=1, progress=False)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"energy": "cosine"}, "energy must be one of dot, prod, concat"),
+        ({"combine": "add"}, "combine must be one of prod, context"),
+        ({"item_table": "both"}, "item_table must be"),
+        ({"beta": 0.0}, "beta must be in"),
+        ({"tau": 0.5}, "tau must be at least 1"),
+        ({"embedding_dim": 0}, "at least 1"),
+        ({"guide": br.Point(), "prior": br.LogNormal()}, "contradict"),
+        ({"prior": br.Point()}, "contradict"),
+    ],
+)
+def test_bad_options_are_named(options, message, histories):
+    with pytest.raises(ValueError, match=message):
+        br.models.BAMF(histories, **options)
