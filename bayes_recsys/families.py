@@ -109,9 +109,9 @@ class LogNormalScore(TorchDistribution):
         if self._validate_args:
             self._validate_sample(value)
         log_value = value.log()
-        standard = (log_value - self.loc) / self.scale
+        standard = (log_value - self.loc) * self.scale.reciprocal()
         constant = self.scale.log() + 0.5 * math.log(2 * math.pi)
-        return torch.addcmul(-log_value - constant, standard, standard, value=-0.5)
+        return -constant - torch.addcmul(log_value, standard, standard, value=0.5)
 
     @property
     def mean(self) -> Tensor:

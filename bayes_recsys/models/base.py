@@ -123,7 +123,7 @@ class Model(nn.Module):
         return self.logits(batch, {k: a.context(a.expected_weights()) for k, a in attended.items()})
 
     @torch.no_grad()
-    def score(self, user: Tensor, item: Tensor, *, entries: int = 400_000) -> Tensor:
+    def score(self, user: Tensor, item: Tensor, *, entries: int = 100_000) -> Tensor:
         """Expected logits of candidates, for ranking.
 
         Args:
@@ -157,10 +157,11 @@ class Model(nn.Module):
         elif kl_reduction != "sum":
             raise ValueError(f"kl_reduction must be 'sum' or 'mean', not {kl_reduction!r}")
         _, candidates_, length = attended.valid.shape
+        # Scale outermost: plates would each multiply and divide what they find inside.
         with (
+            poutine.scale(scale=scale),
             pyro.plate(f"{name}_candidate", candidates_, dim=-2),
             pyro.plate(f"{name}_history", length, dim=-1),
-            poutine.scale(scale=scale),
         ):
             return pyro.sample(name, distribution.mask(attended.valid))
 

@@ -113,7 +113,8 @@ class Attended:
 
     def weights(self, score: Tensor) -> Tensor:
         """Attention weights of drawn scores, both ``[.., G, C, L]``."""
-        return simplex(self.attention.tau * score.log(), self.valid, self.attention.beta)
+        log_power = score.log() if self.attention.tau == 1 else self.attention.tau * score.log()
+        return simplex(log_power, self.valid, self.attention.beta)
 
     def expected_weights(self) -> Tensor:
         """Weights ``E[s^τ] / (Σ E[s^τ])^β`` under the guide, ``[G, C, L]``: no sampling."""
