@@ -71,7 +71,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     training = parser.add_argument_group("training")
     training.add_argument("--epochs", type=int, default=30, help="at most")
-    training.add_argument("--patience", type=int, default=3, help="epochs without improvement")
+    training.add_argument("--patience", type=int, default=5, help="epochs without improvement")
     training.add_argument("--learning-rate", type=float, default=2e-3)
     training.add_argument("--weight-decay", type=float, default=0.0)
     training.add_argument("--seed", type=int, default=0, help="of split, initial weights and draws")

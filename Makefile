@@ -1,0 +1,42 @@
+# make demo    train BAMF on MovieLens-100K, print a table, write posterior and pictures into demo/
+# make test    run the tests
+# make slow    run the studies that take minutes
+# make lint    check style
+# make docs    build the documentation into docs/_build/html
+# make clean   remove everything these made
+
+PYTHON ?= python3
+VENV ?= .venv
+RUN = $(VENV)/bin/python -m
+
+.PHONY: demo test slow lint docs clean
+
+# The environment is rebuilt when what it is made from changes.
+$(VENV)/package: setup.cfg pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	touch $@
+
+$(VENV)/tools: $(VENV)/package
+	$(RUN) pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[test,docs,dev]"
+	touch $@
+
+demo: $(VENV)/package
+	$(VENV)/bin/python examples/train_bamf.py --data 100k --out demo
+
+test: $(VENV)/tools
+	$(RUN) pytest --quiet --durations=5
+
+slow: $(VENV)/tools
+	$(RUN) pytest --quiet -m slow
+
+lint: $(VENV)/tools
+	$(RUN) ruff check .
+	$(RUN) ruff format --check .
+
+docs: $(VENV)/tools
+	$(RUN) sphinx --quiet --fail-on-warning --keep-going -b html docs docs/_build/html
+
+clean:
+	rm -rf $(VENV) demo runs build docs/_build docs/api *.egg-info .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
