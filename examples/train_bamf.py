@@ -83,15 +83,23 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 
     if options.data not in DATA and not Path(options.data).exists():
         refuse(f"--data {options.data!r}: choose from {', '.join(DATA)}, or name an existing file")
-    prior = options.prior or options.guide
-    if "point" in (options.guide, prior):
-        if options.guide != prior:
-            refuse("--guide and --prior contradict: point has no latent scores; use it for both")
-        for name in ("guide_scale", "prior_scale", "kl_weight", "kl_reduction"):
-            if getattr(options, name) is not None:
-                refuse(f"--{name.replace('_', '-')} means nothing with --guide point")
-    if options.l2 is not None and options.likelihood != "bradley-terry":
-        refuse("--l2 belongs to --likelihood bradley-terry; else use --weight-decay")
+    options.prior = options.prior or options.guide
+    if options.guide != options.prior and "point" in (options.guide, options.prior):
+        refuse("--guide and --prior contradict: point has no latent scores; use it for both")
+    defaults = {"guide_scale": 0.1, "prior_scale": 1.0, "kl_weight": 0.01, "kl_reduction": "mean"}
+    for name, default in defaults.items():
+        given = getattr(options, name)
+        if options.guide == "point" and given is not None:
+            refuse(f"--{name.replace('_', '-')} means nothing with --guide point")
+        if options.guide != "point" and given is None:
+            setattr(options, name, default)
+    if options.likelihood == "bernoulli":
+        if options.l2 is not None:
+            refuse("--l2 belongs to --likelihood bradley-terry; else use --weight-decay")
+        options.negatives = 4 if options.negatives is None else options.negatives
+    else:
+        options.negatives = 1 if options.negatives is None else options.negatives
+        options.l2 = options.l2 or 0.0
     return options
 
 
@@ -107,8 +115,7 @@ def build(options: argparse.Namespace, histories: br.data.Histories) -> br.model
     if options.guide == "point":
         guide = prior = br.Point()
     else:
-        guide = br.LogNormal(scale=0.1 if options.guide_scale is None else options.guide_scale)
-        prior = br.LogNormal(scale=1.0 if options.prior_scale is None else options.prior_scale)
+        guide, prior = br.LogNormal(options.guide_scale), br.LogNormal(options.prior_scale)
     return br.models.BAMF(
         histories,
         embedding_dim=options.embedding_dim,
@@ -124,10 +131,8 @@ def build(options: argparse.Namespace, histories: br.data.Histories) -> br.model
 
 def build_likelihood(options: argparse.Namespace) -> br.Bernoulli | br.BradleyTerry:
     if options.likelihood == "bernoulli":
-        return br.Bernoulli(negatives=4 if options.negatives is None else options.negatives)
-    return br.BradleyTerry(
-        negatives=1 if options.negatives is None else options.negatives, l2=options.l2 or 0.0
-    )
+        return br.Bernoulli(negatives=options.negatives)
+    return br.BradleyTerry(negatives=options.negatives, l2=options.l2)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -139,12 +144,14 @@ def main(arguments: list[str] | None = None) -> None:
     model, likelihood = build(options, histories), build_likelihood(options)
     print(interactions, split, sep="\n")
 
+    tempering = {}
+    if options.guide != "point":
+        tempering = {"kl_weight": options.kl_weight, "kl_reduction": options.kl_reduction}
     fit = br.fit(
         model,
         split,
         likelihood,
-        kl_weight=0.01 if options.kl_weight is None else options.kl_weight,
-        kl_reduction=options.kl_reduction or "mean",
+        **tempering,
         negatives_exclude=options.negatives_exclude,
         max_epochs=options.epochs,
         patience=options.patience,

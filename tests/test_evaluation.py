@@ -1,6 +1,7 @@
 """Metrics against other libraries, protocols against sets, intervals against theory."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from sklearn.metrics import average_precision_score, ndcg_score
@@ -79,6 +80,19 @@ def test_sampled_lists_depend_on_seed_and_user_only(split):
     one, same, other = (list(sampled(split, "test", seed=s)) for s in (0, 0, 1))
     assert all(np.array_equal(a[1], b[1]) for a, b in zip(one, same, strict=True))
     assert not all(np.array_equal(a[1], b[1]) for a, b in zip(one, other, strict=True))
+
+
+def test_an_item_only_in_the_test_part_is_a_candidate():
+    frame = pd.DataFrame({"user": np.repeat(range(12), 10), "item": np.tile(range(10), 12)})
+    frame.loc[5, "item"] = 99
+    data = br.data.from_frame(frame)
+    seeds = (br.data.split(data, seed=s) for s in range(100))
+    split = next(s for s in seeds if 10 in data.item[s.test])
+    model = br.models.BAMF(br.data.histories(split))
+    assert 10 not in data.item[split.train]
+    candidates = next(c for user, c, relevant in cases(split, "full", "test", 0) if user == 0)
+    assert 10 in candidates
+    assert np.isfinite(br.evaluate(model, split).per_user.to_numpy()).all()
 
 
 class Constant:

@@ -111,6 +111,11 @@ class TestFit:
         with pytest.raises(ValueError, match="no leave-one-out item"):
             fit(br.data.histories(split), split)
 
+    def test_histories_of_another_split_are_an_error(self, synthetic, split):
+        other = br.data.split(synthetic.interactions, seed=9)
+        with pytest.raises(ValueError, match="items outside this split's training part"):
+            fit(br.data.histories(other), split)
+
     @pytest.mark.parametrize("likelihood", [br.Bernoulli, br.BradleyTerry])
     def test_bad_likelihood(self, likelihood):
         with pytest.raises(ValueError, match="negatives must be at least 1"):

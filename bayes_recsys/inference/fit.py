@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 import warnings
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import pyro.poutine as poutine
 import torch
 from lightning_fabric import Fabric
 from pyro.infer import ELBO, Trace_ELBO
+from pyro.poutine.util import site_is_subsample
 from tqdm.auto import tqdm
 
 from bayes_recsys.data.batches import Batch, TrainingBatches
@@ -92,12 +94,12 @@ def fit(
         progress: Print a line per epoch, and in a terminal a progress bar.
 
     Raises:
-        ValueError: An argument is out of range, the split has no leave-one-out item, or model and
-            guide do not have the same latent sites.
+        ValueError: An argument is out of range, the split has no leave-one-out item or is not the
+            one of the model's histories, or model and guide do not have the same latent sites.
         FloatingPointError: The loss is no longer finite; the model has its best weights so far.
     """
-    _check(kl_weight, kl_reduction, max_epochs, patience, split)
-    elbo = Trace_ELBO() if elbo is None else elbo
+    _check(kl_weight, kl_reduction, max_epochs, patience)
+    _check_split(model, split)
     batches = TrainingBatches(
         positives=split.items_by_user("train"),
         histories=model.histories,
@@ -106,11 +108,11 @@ def fit(
         pairs=pairs,
         seed=seed,
     )
-    n_pairs = len(batches.positives.values) * (1 + batches.negatives)
     fabric = Fabric(accelerator=accelerator, devices=1)
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=learning_rate, weight_decay=weight_decay, fused=True
     )
+    elbo = Trace_ELBO() if elbo is None else elbo
     objective, optimizer = fabric.setup(elbo(model, model.guide), optimizer)
     terms = (likelihood, kl_weight, kl_reduction)
 
@@ -121,58 +123,31 @@ def fit(
         warnings.catch_warnings(),
         tqdm(disable=None if progress else True, unit="batch", leave=False) as bar,
     ):
+        check_sites(model, fabric.to_device(next(batches.epoch(1))), *terms)
         torch.manual_seed(seed)
-        # Pyro's warning of a NaN loss; here it is an error, below.
+        # Pyro's warning of a NaN loss; here it is an error.
         warnings.filterwarnings("ignore", "Encountered NaN: loss", UserWarning)
         try:
             for epoch in range(1, max_epochs + 1):
-                started, total, n_batches = time.perf_counter(), 0.0, 0
-                model.train()
-                for batch in batches.epoch(epoch):
-                    batch = fabric.to_device(batch)
-                    first = not rows and not n_batches
-                    if first:
-                        check_sites(model, batch, *terms)
-                        bar.reset(total=int(batch.scale))
-                    # The first batch has Pyro check shapes and supports; checks cost a pass each.
-                    with pyro.validation_enabled(first):
-                        loss = objective(batch, *terms) / n_pairs
-                    value = loss.item()
-                    if value != value or abs(value) == float("inf"):
-                        raise FloatingPointError(
-                            f"the loss is {value} in epoch {epoch}, batch {n_batches + 1}: "
-                            f"lower learning_rate (now {learning_rate}) or raise weight_decay"
-                        )
-                    optimizer.zero_grad()
-                    fabric.backward(loss)
-                    optimizer.step()
-                    total, n_batches = total + value, n_batches + 1
-                    bar.update()
+                started = time.perf_counter()
+                loss = _train_epoch(fabric, objective, optimizer, batches, epoch, terms, bar)
                 seconds = time.perf_counter() - started
                 ranked = evaluate(
                     model, split, protocol="sampled", part="leave_one_out", ks=(10,), seed=seed
-                ).per_user[MONITOR]
-                rows.append(
-                    {
-                        "epoch": epoch,
-                        "loss": total / n_batches,
-                        MONITOR: ranked.mean(),
-                        "seconds": seconds,
-                    }
                 )
+                ndcg = float(ranked.per_user[MONITOR].mean())
+                rows.append({"epoch": epoch, "loss": loss, MONITOR: ndcg, "seconds": seconds})
                 if progress:
                     tqdm.write(
-                        f"epoch {epoch:3d}: loss {total / n_batches:.4f}, leave-one-out {MONITOR} "
-                        f"{ranked.mean():.4f}, {seconds:.1f} s"
+                        f"epoch {epoch:3d}: loss {loss:.4f}, leave-one-out {MONITOR} {ndcg:.4f}, "
+                        f"{seconds:.1f} s"
                     )
-                if ranked.mean() > best:
-                    best, best_epoch = ranked.mean(), epoch
+                if ndcg > best:
+                    best, best_epoch = ndcg, epoch
                     best_state = {k: v.detach().clone() for k, v in model.state_dict().items()}
                 if epoch - best_epoch >= patience:
                     stopped = "patience"
                     break
-                if epoch < max_epochs:
-                    bar.reset(total=n_batches)
         except KeyboardInterrupt:
             stopped = "interrupted"
         finally:
@@ -181,6 +156,31 @@ def fit(
             model.cpu().eval()
     history = pd.DataFrame(rows, columns=["epoch", "loss", MONITOR, "seconds"])
     return Fit(model, history, best_epoch, stopped)
+
+
+def _train_epoch(fabric, objective, optimizer, batches, epoch, terms, bar) -> float:
+    """One pass over the positives; the mean loss per training pair."""
+    n_pairs = len(batches.positives.values) * (1 + batches.negatives)
+    objective.train()
+    losses = []
+    for batch in batches.epoch(epoch):
+        if not losses:
+            bar.reset(total=int(batch.scale))
+            bar.set_description(f"epoch {epoch}")
+        # Pyro's checks of shapes and supports cost memory passes: the first batch has them.
+        with pyro.validation_enabled(epoch == 1 and not losses):
+            loss = objective(fabric.to_device(batch), *terms) / n_pairs
+        losses.append(loss.item())
+        if not math.isfinite(losses[-1]):
+            raise FloatingPointError(
+                f"the loss is {losses[-1]} in epoch {epoch}, batch {len(losses)}: lower "
+                "learning_rate or raise weight_decay"
+            )
+        optimizer.zero_grad()
+        fabric.backward(loss)
+        optimizer.step()
+        bar.update()
+    return sum(losses) / len(losses)
 
 
 def check_sites(model: Model, batch: Batch, *terms) -> None:
@@ -192,9 +192,10 @@ def check_sites(model: Model, batch: Batch, *terms) -> None:
     with torch.no_grad(), pyro.validation_enabled(False):
         guide = poutine.trace(model.guide).get_trace(batch, *terms)
         replayed = poutine.trace(poutine.replay(model.model, trace=guide)).get_trace(batch, *terms)
-    in_model, in_guide = set(replayed.stochastic_nodes), set(guide.stochastic_nodes)
-    in_model = {s for s in in_model if not _is_plate(replayed.nodes[s])}
-    in_guide = {s for s in in_guide if not _is_plate(guide.nodes[s])}
+    in_model, in_guide = (
+        {name for name in trace.stochastic_nodes if not site_is_subsample(trace.nodes[name])}
+        for trace in (replayed, guide)
+    )
     if in_model != in_guide:
         raise ValueError(
             f"latent sites of model and guide differ: only in the model "
@@ -202,11 +203,7 @@ def check_sites(model: Model, batch: Batch, *terms) -> None:
         )
 
 
-def _is_plate(site: dict) -> bool:
-    return type(site["fn"]).__name__ == "_Subsample"
-
-
-def _check(kl_weight, kl_reduction, max_epochs, patience, split: Split) -> None:
+def _check(kl_weight: float, kl_reduction: str, max_epochs: int, patience: int) -> None:
     if not kl_weight > 0:
         raise ValueError(
             f"kl_weight must be positive, not {kl_weight}; for no latent scores use guide=Point()"
@@ -215,8 +212,21 @@ def _check(kl_weight, kl_reduction, max_epochs, patience, split: Split) -> None:
         raise ValueError(f"kl_reduction must be 'sum' or 'mean', not {kl_reduction!r}")
     if max_epochs < 1 or patience < 1:
         raise ValueError("max_epochs and patience must be at least 1")
+
+
+def _check_split(model: Model, split: Split) -> None:
     if not len(split.leave_one_out):
         raise ValueError(
             "the split has no leave-one-out item to stop early by: give validation a share of "
             "ratio, or use users with more interactions"
+        )
+    entries, data = model.histories.entries, split.interactions
+    same_size = (model.histories.n_users, model.histories.n_items) == (data.n_users, data.n_items)
+    if (
+        not same_size
+        or not split.items_by_user("train").contains(entries.rows, entries.values).all()
+    ):
+        raise ValueError(
+            "the model's histories hold items outside this split's training part; build it from "
+            "data.histories(split) of the same split"
         )

@@ -61,7 +61,7 @@ def draw(
     if source not in ("posterior", "prior"):
         raise ValueError(f"source must be 'posterior' or 'prior', not {source!r}")
     model.eval()
-    batch = candidates(model.histories, user, item)
+    batch = candidates(model.histories, user, item).to(model.device)
     attended = model.attend(batch)
     chunk = max(1, entries // max(1, batch.valid.numel()))
     scores: dict[str, list[Tensor]] = {name: [] for name in attended}
@@ -75,16 +75,16 @@ def draw(
             for name, site in attended.items():
                 score = _scores(site, source, size)
                 weight = site.weights(score)
-                scores[name].append(score.masked_fill(~batch.valid, torch.nan))
-                weights[name].append(weight.masked_fill(~batch.valid, torch.nan))
+                scores[name].append(score.masked_fill(~batch.valid, torch.nan).cpu())
+                weights[name].append(weight.masked_fill(~batch.valid, torch.nan).cpu())
                 contexts[name] = site.context(weight)
-            logits.append(model.logits(batch, contexts).expand(size, *item.shape))
+            logits.append(model.logits(batch, contexts).expand(size, *item.shape).cpu())
     return Draws(
         {name: torch.cat(parts) for name, parts in scores.items()},
         {name: torch.cat(parts) for name, parts in weights.items()},
         torch.cat(logits),
-        batch.history,
-        batch.valid,
+        batch.history.cpu(),
+        batch.valid.cpu(),
     )
 
 

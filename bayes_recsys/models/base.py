@@ -42,6 +42,11 @@ class Model(nn.Module):
         self.options = options
 
     @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        return next(self.parameters()).device
+
+    @property
     def is_random(self) -> bool:
         """Whether any attention has latent scores; if not, the guide is empty."""
         return any(m.is_random for m in self.modules() if isinstance(m, Attention))
@@ -142,7 +147,9 @@ class Model(nn.Module):
             width = max(1, entries // max(1, int(lengths[g])))
             parts = item[g : g + 1].split(width, dim=1)
             logits = [
-                self.expected_logits(candidates(self.histories, user[g : g + 1], part))
+                self.expected_logits(
+                    candidates(self.histories, user[g : g + 1], part).to(self.device)
+                ).cpu()
                 for part in parts
             ]
             rows.append(torch.cat(logits, dim=1))

@@ -70,8 +70,9 @@ class Attention(nn.Module):
         self.guide_family, self.prior_family = guide, prior
         self.beta, self.tau = beta, tau
         if self.is_random:
+            # No last bias: the normalisation would take it away again.
             self.prior_network = nn.Sequential(
-                nn.Linear(dim, hidden), nn.ReLU(), nn.Linear(hidden, 1)
+                nn.Linear(dim, hidden), nn.ReLU(), nn.Linear(hidden, 1, bias=False)
             )
 
     @property
