@@ -69,17 +69,20 @@ class BAMF(Model):
         tau: float = 1.0,
         hidden: int = 16,
     ):
+        of_attention = {
+            "energy": energy,
+            "guide": guide,
+            "prior": prior,
+            "beta": beta,
+            "tau": tau,
+            "hidden": hidden,
+        }
         super().__init__(
             histories,
             embedding_dim=embedding_dim,
-            energy=energy,
             combine=combine,
             item_table=item_table,
-            guide=guide,
-            prior=prior,
-            beta=beta,
-            tau=tau,
-            hidden=hidden,
+            **of_attention,
         )
         if embedding_dim < 1 or hidden < 1:
             raise ValueError("embedding_dim and hidden must be at least 1")
@@ -87,20 +90,8 @@ class BAMF(Model):
             raise ValueError(f"item_table must be 'separate' or 'shared', not {item_table!r}")
 
         def table(rows: int) -> nn.Embedding:
-            return nn.Embedding.from_pretrained(
-                0.1 * torch.randn(rows, embedding_dim), freeze=False
-            )
-
-        def attention() -> Attention:
-            return Attention(
-                embedding_dim,
-                energy=energy,
-                guide=guide,
-                prior=prior,
-                beta=beta,
-                tau=tau,
-                hidden=hidden,
-            )
+            vectors = 0.1 * torch.randn(rows, embedding_dim)
+            return nn.Embedding.from_pretrained(vectors, freeze=False)
 
         self.user = table(histories.n_users)
         if item_table == "separate":
@@ -109,7 +100,8 @@ class BAMF(Model):
             items = table(histories.n_items)
             self.item = nn.Sequential(items, nn.Linear(embedding_dim, embedding_dim, bias=False))
             self.history = nn.Sequential(items, nn.Linear(embedding_dim, embedding_dim, bias=False))
-        self.user_attention, self.item_attention = attention(), attention()
+        self.user_attention = Attention(embedding_dim, **of_attention)
+        self.item_attention = Attention(embedding_dim, **of_attention)
         self.user_combine = Combine(combine, embedding_dim)
         self.item_combine = Combine(combine, embedding_dim)
         width = self.user_combine.width
