@@ -1,20 +1,24 @@
 """How an attention score is distributed.
 
-A family turns the logarithm of a mean into a distribution over positive scores with that mean.
-Prior and guide choose theirs separately.
+A family is a positive noise of mean one: a score is ``s = exp(log_mean) · noise``. Prior and guide
+choose theirs separately. All families are sized by the same number, ``scale``, the standard
+deviation of ``ln s``, so that a family can be swapped and the width stays.
 """
 
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar
+from functools import cached_property
 
 import torch
-from pyro.distributions import TorchDistribution
+from scipy import special
 from torch import Tensor
-from torch.distributions import constraints
-from torch.distributions.utils import broadcast_all
+
+from bayes_recsys.distributions import Score
+
+SMALLEST_SCALE, LARGEST_SCALE = 1e-3, 5.0
 
 
 @dataclass(frozen=True)
@@ -34,93 +38,211 @@ class Point:
 
 
 @dataclass(frozen=True)
-class LogNormal:
-    """``ln s ~ Normal(log_mean - σ²/2, σ)``, so that ``E[s] = exp(log_mean)``.
+class RandomFamily(ABC):
+    """What every random family knows of ``x = ln(s / E[s])``, its noise on the log scale.
 
     Args:
-        scale: σ, the standard deviation of ``ln s``; positive. The seed's choice is 0.1 for the
-            guide and 1.0 for the prior.
+        scale: Standard deviation of ``ln s``, from 0.001 to 5.
 
     Raises:
-        ValueError: ``scale`` is not a positive finite number.
-
-    Example:
-        >>> score = LogNormal(scale=0.1).distribution(torch.zeros(3))
-        >>> score.mean
-        tensor([1., 1., 1.])
-        >>> LogNormal(scale=0.5).log_moment(torch.tensor(0.0), power=2.0)  # ln E[s²] = σ²
-        tensor(0.2500)
+        ValueError: ``scale`` is out of range.
     """
 
     scale: float = 1.0
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.scale) and self.scale > 0):
-            raise ValueError(f"LogNormal: scale must be positive and finite, not {self.scale}")
+        if not SMALLEST_SCALE <= self.scale <= LARGEST_SCALE:
+            raise ValueError(
+                f"{type(self).__name__}: scale, the standard deviation of ln s, must be between "
+                f"{SMALLEST_SCALE} and {LARGEST_SCALE:g}, not {self.scale}"
+            )
 
-    def distribution(self, log_mean: Tensor) -> LogNormalScore:
+    def distribution(self, log_mean: Tensor) -> Score:
         """The distribution of scores with mean ``exp(log_mean)``; batch shape of ``log_mean``."""
-        return LogNormalScore(log_mean - 0.5 * self.scale**2, self.scale)
+        return Score(log_mean, self)
 
     def log_moment(self, log_mean: Tensor, power: float) -> Tensor:
-        """``ln E[s^p] = p · log_mean + p (p - 1) σ² / 2``, shape of ``log_mean``."""
-        return power * log_mean + 0.5 * power * (power - 1) * self.scale**2
+        """``ln E[s^power]`` for any ``power`` of at least 0, shape of ``log_mean``."""
+        return power * log_mean + self.log_noise_moment(power)
+
+    @abstractmethod
+    def log_noise(self, shape: torch.Size, like: Tensor) -> Tensor:
+        """Draws of ``x``, of the given shape, with dtype and device of ``like``."""
+
+    @abstractmethod
+    def log_density(self, x: Tensor) -> Tensor:
+        """``ln p(x)``, shape of ``x``."""
+
+    @property
+    @abstractmethod
+    def expected_log(self) -> float:
+        """``E[x]``, never positive (Jensen)."""
+
+    @property
+    @abstractmethod
+    def entropy_log(self) -> float:
+        """Differential entropy of ``x``, in nats."""
+
+    @abstractmethod
+    def log_noise_moment(self, power: float) -> float:
+        """``ln E[exp(power · x)]``, 0 at 0 and 1."""
+
+    @abstractmethod
+    def expected_log_density(self, shift: Tensor, other: RandomFamily) -> Tensor:
+        """``E[ln p(shift + x)]`` with ``x`` drawn from the ``other`` family, shape of ``shift``."""
 
 
-Family = Point | LogNormal
+@dataclass(frozen=True)
+class LogNormal(RandomFamily):
+    """``x ~ Normal(-σ²/2, σ)`` with ``σ = scale``: the seed's choice, 0.1 in the guide and 1.0 in
+    the prior.
 
-
-class LogNormalScore(TorchDistribution):
-    """``exp`` of a normal variable, as ``torch.distributions.LogNormal``, in half the memory passes.
-
-    Attention tensors are large and their cost is memory traffic: keeping ``scale`` a number, where
-    torch expands it to the shape of ``loc``, makes density and gradient about three times faster.
-
-    Args:
-        loc: Mean of ``ln s``, any shape.
-        scale: Standard deviation of ``ln s``: a number, or a tensor that broadcasts with ``loc``.
+    Example:
+        >>> LogNormal(scale=0.1).distribution(torch.zeros(3)).mean
+        tensor([1., 1., 1.])
+        >>> LogNormal(scale=0.5).log_moment(torch.tensor(0.0), power=2.0)  # ln E[s²] = σ²
+        tensor(0.2500)
     """
 
-    arg_constraints: ClassVar = {"loc": constraints.real, "scale": constraints.positive}
-    support = constraints.positive
-    has_rsample = True
+    def log_noise(self, shape: torch.Size, like: Tensor) -> Tensor:
+        noise = torch.randn(shape, dtype=like.dtype, device=like.device)
+        return noise.mul_(self.scale).sub_(0.5 * self.scale**2)
 
-    def __init__(self, loc: Tensor, scale: Tensor | float, *, validate_args: bool | None = None):
-        self.loc = loc
-        self.scale = torch.as_tensor(scale, dtype=loc.dtype, device=loc.device)
-        shape = torch.broadcast_shapes(self.loc.shape, self.scale.shape)
-        super().__init__(shape, validate_args=validate_args)
-
-    def expand(self, batch_shape, _instance=None) -> LogNormalScore:
-        new = self._get_checked_instance(LogNormalScore, _instance)
-        new.loc, new.scale = self.loc.expand(batch_shape), self.scale
-        super(LogNormalScore, new).__init__(torch.Size(batch_shape), validate_args=False)
-        new._validate_args = self._validate_args
-        return new
-
-    def rsample(self, sample_shape=torch.Size()) -> Tensor:
-        noise = torch.randn(
-            self._extended_shape(sample_shape), dtype=self.loc.dtype, device=self.loc.device
-        )
-        return torch.addcmul(self.loc, noise, self.scale).exp()
-
-    def log_prob(self, value: Tensor) -> Tensor:
-        """``ln p(s) = -½ ((ln s - loc) / scale)² - ln s - ln scale - ½ ln 2π``."""
-        if self._validate_args:
-            self._validate_sample(value)
-        log_value = value.log()
-        standard = (log_value - self.loc) * self.scale.reciprocal()
-        constant = self.scale.log() + 0.5 * math.log(2 * math.pi)
-        return -constant - torch.addcmul(log_value, standard, standard, value=0.5)
+    def log_density(self, x: Tensor) -> Tensor:
+        standard = (x + 0.5 * self.scale**2) * (1 / self.scale)
+        return -0.5 * standard.square() - (math.log(self.scale) + 0.5 * math.log(2 * math.pi))
 
     @property
-    def mean(self) -> Tensor:
-        return (self.loc + 0.5 * self.scale**2).exp()
+    def expected_log(self) -> float:
+        return -0.5 * self.scale**2
 
     @property
-    def variance(self) -> Tensor:
-        return torch.expm1(self.scale**2) * (2 * self.loc + self.scale**2).exp()
+    def entropy_log(self) -> float:
+        return math.log(self.scale) + 0.5 * (1 + math.log(2 * math.pi))
 
-    def entropy(self) -> Tensor:
-        loc, scale = broadcast_all(self.loc, self.scale)
-        return loc + scale.log() + 0.5 * (1 + math.log(2 * math.pi))
+    def log_noise_moment(self, power: float) -> float:
+        return 0.5 * power * (power - 1) * self.scale**2
+
+    def expected_log_density(self, shift: Tensor, other: RandomFamily) -> Tensor:
+        mean = shift + (other.expected_log + 0.5 * self.scale**2)
+        square = (mean.square() + other.scale**2) / self.scale**2
+        return -0.5 * square - (math.log(self.scale) + 0.5 * math.log(2 * math.pi))
+
+
+@dataclass(frozen=True)
+class Gamma(RandomFamily):
+    """``s ~ Gamma(shape a, rate a / E[s])`` with ``ψ'(a) = scale²``, ``ψ'`` the trigamma function.
+
+    ======  ======  ======  ======  ======
+    scale   0.1     0.5     1.0     2.0
+    shape   100.5   4.473   1.426   0.562
+    ======  ======  ======  ======  ======
+
+    Example:
+        >>> Gamma(scale=1.0).shape
+        1.4262...
+    """
+
+    @cached_property
+    def shape(self) -> float:
+        """``a``, by Newton's method on ``ln ψ'(a)``, which is close to linear in ``ln a``."""
+        log_a = -2 * math.log(self.scale) if self.scale < 1 else -math.log(self.scale)
+        for _ in range(50):
+            a = math.exp(log_a)
+            gap = math.log(special.polygamma(1, a)) - 2 * math.log(self.scale)
+            step = gap / (a * special.polygamma(2, a) / special.polygamma(1, a))
+            log_a -= step
+            if abs(step) < 1e-14:
+                break
+        return math.exp(log_a)
+
+    @cached_property
+    def _constant(self) -> float:
+        """``a ln a - a - ln Γ(a)``."""
+        return self.shape * math.log(self.shape) - self.shape - math.lgamma(self.shape)
+
+    def log_noise(self, shape: torch.Size, like: Tensor) -> Tensor:
+        # Gamma(a) = Gamma(a + 1) · U^(1/a): on the log scale a small shape cannot underflow.
+        boost = self.shape < 1
+        a = torch.full(shape, self.shape + boost, dtype=like.dtype, device=like.device)
+        x = torch._standard_gamma(a).log_().sub_(math.log(self.shape))
+        if boost:
+            x.sub_(torch.empty_like(x).exponential_(), alpha=1 / self.shape)
+        return x.clamp_(min=_FLOOR)
+
+    def log_density(self, x: Tensor) -> Tensor:
+        return self._constant - self.shape * (x.expm1() - x)
+
+    @property
+    def expected_log(self) -> float:
+        return float(special.digamma(self.shape)) - math.log(self.shape)
+
+    @property
+    def entropy_log(self) -> float:
+        return -self._constant - self.shape * self.expected_log
+
+    def log_noise_moment(self, power: float) -> float:
+        a = self.shape
+        return math.lgamma(a + power) - math.lgamma(a) - power * math.log(a)
+
+    def expected_log_density(self, shift: Tensor, other: RandomFamily) -> Tensor:
+        return self._constant - self.shape * (shift.expm1() - shift - other.expected_log)
+
+
+@dataclass(frozen=True)
+class Weibull(RandomFamily):
+    """``s ~ Weibull(concentration k, scale E[s] / Γ(1 + 1/k))`` with ``k = π / (√6 scale)``.
+
+    ==============  ======  ======  ======  ======
+    scale           0.1     0.5     1.0     2.0
+    concentration   12.83   2.565   1.283   0.641
+    ==============  ======  ======  ======  ======
+
+    Example:
+        >>> Weibull(scale=1.0).concentration
+        1.2825...
+    """
+
+    @property
+    def concentration(self) -> float:
+        """``k``."""
+        return math.pi / (math.sqrt(6) * self.scale)
+
+    @property
+    def _offset(self) -> float:
+        """``ln Γ(1 + 1/k)``."""
+        return math.lgamma(1 + 1 / self.concentration)
+
+    def log_noise(self, shape: torch.Size, like: Tensor) -> Tensor:
+        draws = torch.empty(shape, dtype=like.dtype, device=like.device).exponential_()
+        x = draws.log_().mul_(1 / self.concentration).sub_(self._offset)
+        return x.clamp_(min=_FLOOR)
+
+    def log_density(self, x: Tensor) -> Tensor:
+        log_exponential = (x + self._offset) * self.concentration
+        return log_exponential - log_exponential.exp() + math.log(self.concentration)
+
+    @property
+    def expected_log(self) -> float:
+        return -_EULER / self.concentration - self._offset
+
+    @property
+    def entropy_log(self) -> float:
+        return _EULER + 1 - math.log(self.concentration)
+
+    def log_noise_moment(self, power: float) -> float:
+        return math.lgamma(1 + power / self.concentration) - power * self._offset
+
+    def expected_log_density(self, shift: Tensor, other: RandomFamily) -> Tensor:
+        k = self.concentration
+        moved = k * (shift + self._offset)
+        power = (moved + other.log_noise_moment(k)).exp()
+        return moved + (math.log(k) + k * other.expected_log) - power
+
+
+_EULER = 0.5772156649015329
+# Lowest ln(s / E[s]) drawn: keeps s from underflowing; less likely than 1e-5 at the largest scale.
+_FLOOR = -60.0
+
+Family = Point | LogNormal | Gamma | Weibull
+FAMILIES = {family.__name__: family for family in (Point, LogNormal, Gamma, Weibull)}

@@ -20,9 +20,11 @@ import torch
 import bayes_recsys as br
 from bayes_recsys.data import MOVIELENS, DataError
 from bayes_recsys.diagnostics import plot_attention, plot_loss
+from bayes_recsys.families import FAMILIES
 from bayes_recsys.nn import COMBINES, ENERGIES
 
 DATA = ("latest-small", "100k", "1m", "synthetic")
+FAMILY_NAMES = {name.lower(): family for name, family in FAMILIES.items()}
 SHOWN = ("hr@10", "ndcg@10", "precision@10", "recall@10", "map@10")
 
 
@@ -40,8 +42,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     model.add_argument("--combine", choices=COMBINES, default="context")
     model.add_argument("--item-table", choices=("separate", "shared"), default="separate")
     model.add_argument("--embedding-dim", type=int, default=32)
-    model.add_argument("--guide", choices=("lognormal", "point"), default="lognormal")
-    model.add_argument("--prior", choices=("lognormal", "point"), help="default: as the guide")
+    model.add_argument("--guide", choices=FAMILY_NAMES, default="lognormal")
+    model.add_argument("--prior", choices=FAMILY_NAMES, help="default: as the guide")
     model.add_argument("--guide-scale", type=float, help="sd of ln s in the guide (default: 0.1)")
     model.add_argument("--prior-scale", type=float, help="sd of ln s in the prior (default: 1.0)")
     model.add_argument("--beta", type=float, default=0.5, help="smoothing, in (0, 1]")
@@ -115,7 +117,8 @@ def build(options: argparse.Namespace, histories: br.data.Histories) -> br.model
     if options.guide == "point":
         guide = prior = br.Point()
     else:
-        guide, prior = br.LogNormal(options.guide_scale), br.LogNormal(options.prior_scale)
+        guide = FAMILY_NAMES[options.guide](options.guide_scale)
+        prior = FAMILY_NAMES[options.prior](options.prior_scale)
     return br.models.BAMF(
         histories,
         embedding_dim=options.embedding_dim,

@@ -3,7 +3,7 @@
 import pytest
 
 import bayes_recsys.models as models
-from bayes_recsys import LogNormal, Point
+from bayes_recsys import Gamma, Point, Weibull
 
 MODELS = [getattr(models, name) for name in models.__all__ if name != "Model"]
 
@@ -12,7 +12,8 @@ VARIANTS = [
     (models.BAMF, {"energy": "concat", "combine": "prod", "beta": 1.0}),
     (models.BAMF, {"combine": "sum", "item_table": "shared"}),
     (models.BAMF, {"combine": "cat", "tau": 2.0}),
-    (models.BAMF, {"combine": "att", "guide": LogNormal(0.5)}),
+    (models.BAMF, {"combine": "att", "guide": Gamma(0.5)}),
+    (models.BAMF, {"guide": Weibull(0.2), "prior": Gamma(1.0)}),
     (models.BAMF, {"combine": "mean", "guide": Point()}),
 ]
 

@@ -15,11 +15,10 @@ import torch
 import bayes_recsys.models as models
 from bayes_recsys.data.histories import Histories
 from bayes_recsys.data.ragged import Ragged
-from bayes_recsys.families import LogNormal, Point
+from bayes_recsys.families import FAMILIES
 from bayes_recsys.models.base import Model
 
 FORMAT = 1
-_FAMILIES = {family.__name__: family for family in (Point, LogNormal)}
 
 
 class ModelFolderError(ValueError):
@@ -138,5 +137,5 @@ def _encode(value):
 
 def _decode(value):
     if isinstance(value, dict):
-        return _FAMILIES[value["family"]](**{k: v for k, v in value.items() if k != "family"})
+        return FAMILIES[value["family"]](**{k: v for k, v in value.items() if k != "family"})
     return value

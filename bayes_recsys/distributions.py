@@ -1,0 +1,88 @@
+"""The distribution of attention scores, and the exact divergence between any two."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+from pyro.distributions import TorchDistribution
+from torch import Tensor
+from torch.distributions import constraints
+from torch.distributions.kl import register_kl
+
+if TYPE_CHECKING:
+    from bayes_recsys.families import RandomFamily
+
+
+class Score(TorchDistribution):
+    """A positive score ``s = exp(log_mean + x)``, its noise ``x`` from a family.
+
+    Draws are reparameterised: the noise does not depend on ``log_mean``.
+
+    Args:
+        log_mean: ``ln E[s]``, any shape; the batch shape.
+        family: The family of the noise.
+    """
+
+    arg_constraints: ClassVar = {"log_mean": constraints.real}
+    support = constraints.positive
+    has_rsample = True
+
+    def __init__(
+        self, log_mean: Tensor, family: RandomFamily, *, validate_args: bool | None = None
+    ):
+        self.log_mean, self.family = log_mean, family
+        super().__init__(log_mean.shape, validate_args=validate_args)
+
+    def expand(self, batch_shape, _instance=None) -> Score:
+        new = self._get_checked_instance(Score, _instance)
+        new.log_mean, new.family = self.log_mean.expand(batch_shape), self.family
+        super(Score, new).__init__(torch.Size(batch_shape), validate_args=False)
+        new._validate_args = self._validate_args
+        return new
+
+    def rsample(self, sample_shape=torch.Size()) -> Tensor:
+        noise = self.family.log_noise(self._extended_shape(sample_shape), like=self.log_mean)
+        return (self.log_mean + noise).exp()
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """``ln p(s) = ln p_x(ln s - log_mean) - ln s``, shape of ``value``."""
+        if self._validate_args:
+            self._validate_sample(value)
+        log_value = value.log()
+        return self.family.log_density(log_value - self.log_mean) - log_value
+
+    @property
+    def mean(self) -> Tensor:
+        return self.log_mean.exp()
+
+    @property
+    def variance(self) -> Tensor:
+        return (
+            torch.expm1(self.log_mean.new_tensor(self.family.log_noise_moment(2.0)))
+            * (2 * self.log_mean).exp()
+        )
+
+    @property
+    def expected_log(self) -> Tensor:
+        """``E[ln s]``, batch shape."""
+        return self.log_mean + self.family.expected_log
+
+    @property
+    def variance_log(self) -> Tensor:
+        """``Var[ln s]``, batch shape."""
+        return torch.full_like(self.log_mean, self.family.scale**2)
+
+    def entropy(self) -> Tensor:
+        """``H(s) = H(ln s) + E[ln s]``, batch shape."""
+        return self.expected_log + self.family.entropy_log
+
+
+@register_kl(Score, Score)
+def _kl(q: Score, p: Score) -> Tensor:
+    """``KL(q‖p) = -H(x_q) - E[ln p_x(log_mean_q - log_mean_p + x_q)]`` for any two families.
+
+    A divergence is the same for ``s`` and ``ln s``, so only the difference of the means matters.
+    """
+    shift = q.log_mean - p.log_mean
+    return -q.family.entropy_log - p.family.expected_log_density(shift, q.family)
