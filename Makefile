@@ -38,5 +38,5 @@ docs: $(VENV)/tools
 	$(RUN) sphinx --quiet --fail-on-warning --keep-going -b html docs docs/_build/html
 
 clean:
-	rm -rf $(VENV) demo runs build docs/_build docs/api *.egg-info .pytest_cache .ruff_cache
+	rm -rf $(VENV) demo runs build docs/_build *.egg-info .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

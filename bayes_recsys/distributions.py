@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from bayes_recsys.families import RandomFamily
 
 
+# Draws of ln s are held within this, where exp and its gradient are finite in single precision.
+LARGEST_LOG = 80.0
+
+
 class Score(TorchDistribution):
     """A positive score ``s = exp(log_mean + x)``, its noise ``x`` from a family.
 
@@ -43,7 +47,7 @@ class Score(TorchDistribution):
 
     def rsample(self, sample_shape=torch.Size()) -> Tensor:
         noise = self.family.log_noise(self._extended_shape(sample_shape), like=self.log_mean)
-        return (self.log_mean + noise).exp()
+        return (self.log_mean + noise).clamp(-LARGEST_LOG, LARGEST_LOG).exp()
 
     def log_prob(self, value: Tensor) -> Tensor:
         """``ln p(s) = ln p_x(ln s - log_mean) - ln s``, shape of ``value``."""

@@ -94,7 +94,7 @@ class RandomFamily(ABC):
 
 @dataclass(frozen=True)
 class LogNormal(RandomFamily):
-    """``x ~ Normal(-σ²/2, σ)`` with ``σ = scale``: the seed's choice, 0.1 in the guide and 1.0 in
+    """``x ~ Normal(-σ²/2, σ)`` with ``σ = scale``: the paper's choice, 0.1 in the guide and 1.0 in
     the prior.
 
     Example:
@@ -168,7 +168,7 @@ class Gamma(RandomFamily):
         x = torch._standard_gamma(a).log_().sub_(math.log(self.shape))
         if boost:
             x.sub_(torch.empty_like(x).exponential_(), alpha=1 / self.shape)
-        return x.clamp_(min=_FLOOR)
+        return x
 
     def log_density(self, x: Tensor) -> Tensor:
         return self._constant - self.shape * (x.expm1() - x)
@@ -215,8 +215,7 @@ class Weibull(RandomFamily):
 
     def log_noise(self, shape: torch.Size, like: Tensor) -> Tensor:
         draws = torch.empty(shape, dtype=like.dtype, device=like.device).exponential_()
-        x = draws.log_().mul_(1 / self.concentration).sub_(self._offset)
-        return x.clamp_(min=_FLOOR)
+        return draws.log_().mul_(1 / self.concentration).sub_(self._offset)
 
     def log_density(self, x: Tensor) -> Tensor:
         log_exponential = (x + self._offset) * self.concentration
@@ -241,8 +240,6 @@ class Weibull(RandomFamily):
 
 
 _EULER = 0.5772156649015329
-# Lowest ln(s / E[s]) drawn: keeps s from underflowing; less likely than 1e-5 at the largest scale.
-_FLOOR = -60.0
 
 Family = Point | LogNormal | Gamma | Weibull
 FAMILIES = {family.__name__: family for family in (Point, LogNormal, Gamma, Weibull)}

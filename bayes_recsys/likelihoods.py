@@ -21,7 +21,7 @@ class Bernoulli:
     the base rate is ``1 / (1 + negatives)``.
 
     Args:
-        negatives: Negatives drawn per positive, at least 1. The seed's choice is 4.
+        negatives: Negatives drawn per positive, at least 1. The paper's choice is 4.
 
     Raises:
         ValueError: ``negatives`` is below 1.
@@ -34,12 +34,13 @@ class Bernoulli:
         _check_negatives(self.negatives)
 
     def observe(self, logits: Tensor, batch: Batch) -> None:
-        """The observed site ``"label"`` for logits ``[G, C]``; call inside the ``block`` plate."""
-        with pyro.plate("candidate", logits.shape[1], dim=-2):
+        """The observed site ``"label"`` for logits ``[G, C]``; call inside the ``block`` plate. Without
+        labels the site is drawn, not observed."""
+        with pyro.plate("candidate", logits.shape[-1], dim=-2):
             pyro.sample(
                 "label",
                 dist.Bernoulli(logits=logits[..., None]).mask(batch.mask[..., None]),
-                obs=batch.label[..., None],
+                obs=None if batch.label is None else batch.label[..., None],
             )
 
 
@@ -49,7 +50,7 @@ class BradleyTerry:
     ``σ(x_pos - x_neg)`` (Rendle et al., "BPR", 2009), with the penalty ``λ‖Θ‖²``.
 
     Args:
-        negatives: Negatives compared with each positive, at least 1. The seed's choice is 1.
+        negatives: Negatives compared with each positive, at least 1. The paper's choice is 1.
         l2: λ, not negative: the negative log density of a Gaussian on every parameter, added
             once to the objective of the whole data set.
 
@@ -69,12 +70,12 @@ class BradleyTerry:
         """The observed site ``"preference"`` for logits ``[G, C]``; call inside the ``block`` plate."""
         if batch.negatives < 1:
             raise ValueError("BradleyTerry needs a training batch, each positive with negatives")
-        logits = logits.unflatten(1, (-1, 1 + batch.negatives))
-        mask = batch.mask.unflatten(1, (-1, 1 + batch.negatives))[..., 1:]
+        logits = logits.unflatten(-1, (-1, 1 + batch.negatives))
+        mask = batch.mask.unflatten(-1, (-1, 1 + batch.negatives))[..., 1:]
         difference = logits[..., :1] - logits[..., 1:]
         with (
-            pyro.plate("positive", difference.shape[1], dim=-2),
-            pyro.plate("negative", difference.shape[2], dim=-1),
+            pyro.plate("positive", difference.shape[-2], dim=-2),
+            pyro.plate("negative", difference.shape[-1], dim=-1),
         ):
             pyro.sample(
                 "preference",
@@ -87,5 +88,5 @@ Likelihood = Bernoulli | BradleyTerry
 
 
 def _check_negatives(negatives: int) -> None:
-    if negatives < 1:
-        raise ValueError(f"negatives must be at least 1, not {negatives}")
+    if not isinstance(negatives, int) or negatives < 1:
+        raise ValueError(f"negatives must be a whole number of at least 1, not {negatives}")

@@ -24,29 +24,31 @@ def recommend(
 ) -> pd.DataFrame:
     """Top-``k`` items per user among those not in the user's training or validation items.
 
-    All items are ranked with expected scores; the best ``2k`` are then drawn from the posterior
-    and ranked by their mean logit.
+    Items are ranked with expected scores, as :func:`~bayes_recsys.evaluation.evaluate.evaluate`
+    ranks them; the best ``k`` are then drawn from the posterior for their spread.
 
     Args:
         model: A fitted model.
         users: User ids; ``None`` for all.
         k: Items per user, at least 1; fewer if the catalogue has fewer new ones.
-        draws: Posterior draws per candidate.
+        draws: Posterior draws behind each ``sd``, at least 2.
         seed: Seed of the draws.
         progress: Show a progress bar (in a terminal).
 
     Returns:
         Columns ``user``, ``rank`` (from 1), ``item``, ``title`` (only where the data has titles),
-        ``score`` (posterior mean of the logit) and ``sd`` (its posterior standard deviation; what
-        the latent scores leave open, 0 for a deterministic model). Logits compare within a user;
-        they are relative to the training negatives.
+        ``score`` (the logit with expected attention) and ``sd`` (posterior standard deviation of
+        the logit: what the latent scores leave open, 0 for a deterministic model). Logits compare
+        within a user; they are relative to the training negatives.
 
     Raises:
         KeyError: A user id is unknown.
-        ValueError: ``k`` is below 1.
+        ValueError: ``k`` is below 1, ``draws`` below 2, or ``users`` is empty or a single text.
     """
     if k < 1:
         raise ValueError(f"k must be at least 1, not {k}")
+    if draws < 2:
+        raise ValueError(f"draws must be at least 2 for a standard deviation, not {draws}")
     known = model.histories
     codes = known.user_codes(known.user_ids if users is None else users)
     tables = []
@@ -63,19 +65,17 @@ def recommend(
         fresh = torch.from_numpy(fresh)
         one = torch.tensor([user])
         expected = model.score(one, fresh[None])[0]
-        short = fresh[expected.topk(min(2 * k, len(fresh))).indices]
-        logits = draw(model, one, short[None], draws=draws, seed=seed).logits[:, 0]
-        mean, sd = logits.mean(0), logits.std(0, correction=0)
-        best = mean.topk(min(k, len(short))).indices
+        score, best = expected.topk(min(k, len(fresh)))
+        logits = draw(model, one, fresh[best][None], draws=draws, seed=seed).logits[:, 0]
         columns = {
             "user": known.user_ids[user],
             "rank": np.arange(1, len(best) + 1),
-            "item": known.item_ids[short[best].numpy()],
+            "item": known.item_ids[fresh[best].numpy()],
         }
         if known.titles is not None:
-            columns["title"] = known.titles[short[best].numpy()]
+            columns["title"] = known.titles[fresh[best].numpy()]
         tables.append(
-            pd.DataFrame({**columns, "score": mean[best].numpy(), "sd": sd[best].numpy()})
+            pd.DataFrame({**columns, "score": score.numpy(), "sd": logits.std(0).numpy()})
         )
     if not tables:
         raise ValueError("no user has an item that is new to them")

@@ -23,9 +23,23 @@ from bayes_recsys.diagnostics import plot_attention, plot_loss
 from bayes_recsys.families import FAMILIES
 from bayes_recsys.nn import COMBINES, ENERGIES
 
-DATA = ("latest-small", "100k", "1m", "synthetic")
+DATA = (*MOVIELENS, "synthetic")
 FAMILY_NAMES = {name.lower(): family for name, family in FAMILIES.items()}
 SHOWN = ("hr@10", "ndcg@10", "precision@10", "recall@10", "map@10")
+
+
+def positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, not {number}")
+    return number
+
+
+def not_negative(text: str) -> int:
+    number = int(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError(f"must not be negative, but is {number}")
+    return number
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -36,12 +50,14 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     add = parser.add_argument
     add("--data", default="100k", help=f"{', '.join(DATA)}, a ratings file or a MovieLens folder")
+    add("--user", help="name of the user column of a ratings file")
+    add("--item", help="name of the item column of a ratings file")
     add("--out", type=Path, default=Path("runs/bamf"), help="folder for what is written")
     model = parser.add_argument_group("model")
     model.add_argument("--energy", choices=ENERGIES, default="dot")
     model.add_argument("--combine", choices=COMBINES, default="context")
     model.add_argument("--item-table", choices=("separate", "shared"), default="separate")
-    model.add_argument("--embedding-dim", type=int, default=32)
+    model.add_argument("--embedding-dim", type=positive, default=32)
     model.add_argument("--guide", choices=FAMILY_NAMES, default="lognormal")
     model.add_argument("--prior", choices=FAMILY_NAMES, help="default: as the guide")
     model.add_argument("--guide-scale", type=float, help="sd of ln s in the guide (default: 0.1)")
@@ -53,7 +69,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         "--likelihood", choices=("bernoulli", "bradley-terry"), default="bernoulli"
     )
     objective.add_argument(
-        "--negatives", type=int, help="per positive (default: 4 bernoulli, 1 bradley-terry)"
+        "--negatives", type=positive, help="per positive (default: 4 bernoulli, 1 bradley-terry)"
     )
     objective.add_argument("--l2", type=float, help="penalty of bradley-terry (default: 0)")
     objective.add_argument(
@@ -72,12 +88,14 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         "--kl-reduction", choices=("sum", "mean"), help="over a history (default: mean)"
     )
     training = parser.add_argument_group("training")
-    training.add_argument("--epochs", type=int, default=30, help="at most")
-    training.add_argument("--patience", type=int, default=5, help="epochs without improvement")
+    training.add_argument("--epochs", type=positive, default=30, help="at most")
+    training.add_argument("--patience", type=positive, default=5, help="epochs without improvement")
     training.add_argument("--learning-rate", type=float, default=2e-3)
     training.add_argument("--weight-decay", type=float, default=0.0)
-    training.add_argument("--seed", type=int, default=0, help="of split, initial weights and draws")
-    training.add_argument("--device", default="cpu", help="cpu, cuda, auto, ..")
+    training.add_argument(
+        "--seed", type=not_negative, default=0, help="of split, initial weights and draws"
+    )
+    training.add_argument("--device", choices=("cpu", "cuda", "mps"), default="cpu")
     options = parser.parse_args(arguments)
 
     def refuse(message: str) -> None:
@@ -85,6 +103,12 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 
     if options.data not in DATA and not Path(options.data).exists():
         refuse(f"--data {options.data!r}: choose from {', '.join(DATA)}, or name an existing file")
+    if (options.user or options.item) and not Path(options.data).is_file():
+        refuse("--user and --item name columns of a ratings file; give one with --data")
+    if options.device != "cpu" and not getattr(torch, options.device).is_available():
+        refuse(f"--device {options.device}: there is none on this machine; use cpu")
+    if options.out.exists() and not options.out.is_dir():
+        refuse(f"--out {options.out}: is a file, not a folder")
     options.prior = options.prior or options.guide
     if options.guide != options.prior and "point" in (options.guide, options.prior):
         refuse("--guide and --prior contradict: point has no latent scores; use it for both")
@@ -105,12 +129,12 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     return options
 
 
-def read_data(name: str, seed: int) -> br.data.Interactions:
-    if name == "synthetic":
-        return br.data.synthetic(seed=seed).interactions
-    if name in MOVIELENS:
-        return br.data.load_movielens(name)
-    return br.data.read_ratings(name)
+def read_data(options: argparse.Namespace) -> br.data.Interactions:
+    if options.data == "synthetic":
+        return br.data.synthetic(seed=options.seed).interactions
+    if options.data in MOVIELENS:
+        return br.data.load_movielens(options.data)
+    return br.data.read_ratings(options.data, user=options.user, item=options.item)
 
 
 def build(options: argparse.Namespace, histories: br.data.Histories) -> br.models.BAMF:
@@ -141,11 +165,14 @@ def build_likelihood(options: argparse.Namespace) -> br.Bernoulli | br.BradleyTe
 def main(arguments: list[str] | None = None) -> None:
     options = parse(arguments)
     torch.manual_seed(options.seed)
-    interactions = read_data(options.data, options.seed)
+    interactions = read_data(options)
     split = br.data.split(interactions, seed=options.seed)
     histories = br.data.histories(split)
     model, likelihood = build(options, histories), build_likelihood(options)
     print(interactions, split, sep="\n")
+    if not len(split.test):
+        sys.exit("error: no user has enough interactions (5) for a test item")
+    options.out.mkdir(parents=True, exist_ok=True)
 
     tempering = {}
     if options.guide != "point":
@@ -167,7 +194,6 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit("interrupted before the first epoch was finished: nothing was written")
     print(f"\nstopped by {fit.stopped}; kept epoch {fit.best_epoch} of {len(fit.history)}")
 
-    options.out.mkdir(parents=True, exist_ok=True)
     br.save_model(model, options.out / "model")
     plot_loss(fit.history, fit.best_epoch).savefig(options.out / "loss.png", dpi=120)
 
@@ -189,7 +215,7 @@ def main(arguments: list[str] | None = None) -> None:
     recommendations.to_csv(options.out / "recommendations.csv", index=False)
     user = middling_user(histories)
     shown = recommendations[recommendations["user"] == user]
-    print(f"Recommendations for user {user} (score: logit, sd: posterior):")
+    print(f"Recommendations for user {user} (score: expected logit, sd: of the posterior):")
     print(shown.drop(columns="user").to_string(index=False), "\n")
 
     posterior = br.posterior_tree(model, [user], items=shown["item"].head(5), seed=options.seed)
@@ -237,5 +263,7 @@ def write_metrics(options, interactions, fit, summaries) -> None:
 if __name__ == "__main__":
     try:
         main()
-    except (DataError, ValueError) as error:
+    except (DataError, ValueError, FloatingPointError, OSError) as error:
         sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("interrupted: what was written before is complete, the rest is missing")

@@ -66,6 +66,10 @@ class TestFiles:
             ("r.csv", "user,item,timestamp\n1,2,5\n1,3,soon\n", "line 3: column 'timestamp' must be a number, not 'soon'"),
             ("r.csv", "user,item,timestamp\n1,2,5\n1,3,\n", "line 3: column 'timestamp' must be a number"),
             ("r.csv", 'user,item\n1,"2\n', "not a readable table"),
+            ("r.csv", "user,item\n1,2,9\n1,3,4\n", "not a readable table"),
+            ("r.csv", "user,item\n1,2\n\n\n3,\n", "line 5: column 'item' is empty"),
+            ("r.dat", "1::10::4::5\n\n\nx::20::1::6\n", "line 4: column 'user_id'"),
+            ("r.txt", "user,item\n1,2\n", "unknown kind of file; expected one of .csv"),
             ("r.dat", "1::10::4::5\nann::20::1::6\n", "line 2: column 'user_id' must be a whole number, not 'ann'"),
             ("r.dat", "1::10::4::5\n1,20,1,6\n", "line 2: expected at least 4 fields"),
             ("u.data", "1\t10\t4\t5\n1\tx\t1\t6\n", "line 2: column 'item_id' must be a whole number"),
@@ -82,6 +86,21 @@ class TestFiles:
             read_ratings(tmp_path / "nothing.csv")
         with pytest.raises(DataError, match="no ratings here"):
             read_ratings(tmp_path)
+
+    def test_ids_stay_as_they_are_written(self, tmp_path):
+        path = write(tmp_path, {"r.csv": "user,item\n007,1e3\n7,0010\n"}) / "r.csv"
+        data = read_ratings(path)
+        assert data.user_ids.tolist() == ["007", "7"]
+        assert set(data.item_ids.tolist()) == {"1e3", "0010"}
+
+    def test_a_folder_whose_items_have_no_titles(self, tmp_path):
+        write(tmp_path, {"ratings.csv": FILES["r.csv"], "movies.csv": "movieId,genres\n10,Drama\n"})
+        assert read_ratings(tmp_path).titles is None
+
+    def test_one_column_for_both(self, tmp_path):
+        path = write(tmp_path, FILES) / "r.csv"
+        with pytest.raises(DataError, match="user and item are both column 'userId'"):
+            read_ratings(path, item="userId")
 
     def test_named_columns(self, tmp_path):
         path = write(tmp_path, {"r.csv": "who,what\na,x\nb,x\n"}) / "r.csv"

@@ -54,14 +54,16 @@ def test_average_precision_by_hand():
 
 
 @pytest.mark.parametrize("part", ["test", "validation", "leave_one_out"])
-def test_full_masks_everything_else_the_user_touched(part, split):
-    everything, wanted = split.items_by_user(), split.items_by_user(part)
+def test_full_masks_what_is_known_and_nothing_else(part, split):
+    wanted = split.items_by_user(part)
     users = []
+    known = {"test": ["train", "validation"], "validation": ["train"]}
+    known = split.items_by_user(*known.get(part, ["train", "validation"]))
     for user, candidates, relevant in cases(split, "full", part, seed=0):
         users.append(user)
         positives = set(wanted.row(user).tolist())
         assert set(candidates[relevant].tolist()) == positives
-        others = set(everything.row(user).tolist()) - positives
+        others = set(known.row(user).tolist()) - positives
         assert set(candidates.tolist()) == set(range(split.interactions.n_items)) - others
     assert users == wanted.lengths.nonzero()[:, 0].tolist()
 
@@ -93,6 +95,20 @@ def test_an_item_only_in_the_test_part_is_a_candidate():
     candidates = next(c for user, c, relevant in cases(split, "full", "test", 0) if user == 0)
     assert 10 in candidates
     assert np.isfinite(br.evaluate(model, split).per_user.to_numpy()).all()
+
+
+def test_the_ranking_that_stops_training_does_not_spare_test_items(split):
+    test = split.items_by_user("test")
+    drawn = [
+        test.contains(torch.full((len(items),), user), torch.from_numpy(items)).any()
+        for user, items, _ in sampled(split, "leave_one_out")
+    ]
+    assert np.mean(drawn) > 0.5
+
+
+def test_a_split_the_model_was_not_made_from_is_refused(synthetic, histories):
+    with pytest.raises(ValueError, match="outside this split's training part"):
+        br.evaluate(br.models.BAMF(histories), br.data.split(synthetic.interactions, seed=5))
 
 
 class Constant:

@@ -81,6 +81,11 @@ def test_same_seed_same_figures(train_bamf, folder, tmp_path):
         (["--data", "no/such/file.csv"], "latest-small, 100k, 1m, synthetic, or name an existing"),
         (["--guide", "point", "--prior", "lognormal"], "contradict"),
         (["--guide", "point", "--kl-weight", "1"], "--kl-weight means nothing"),
+        (["--seed", "-1"], "--seed: must not be negative"),
+        (["--epochs", "0"], "--epochs: must be at least 1"),
+        (["--device", "mps"], "there is none on this machine"),
+        (["--user", "who"], "--user and --item name columns of a ratings file"),
+        (["--out", __file__], "is a file, not a folder"),
         (["--l2", "1"], "belongs to --likelihood bradley-terry"),
     ],
 )

@@ -118,7 +118,7 @@ class TestFit:
 
     @pytest.mark.parametrize("likelihood", [br.Bernoulli, br.BradleyTerry])
     def test_bad_likelihood(self, likelihood):
-        with pytest.raises(ValueError, match="negatives must be at least 1"):
+        with pytest.raises(ValueError, match="negatives must be a whole number of at least 1"):
             likelihood(negatives=0)
         with pytest.raises(ValueError, match="l2 must not be negative"):
             br.BradleyTerry(l2=-1.0)
@@ -150,7 +150,7 @@ class TestDraws:
                 contexts = {k: w[s].nan_to_num() @ values for k, w in draws.weights.items()}
                 torch.testing.assert_close(model.logits(batch, contexts), draws.logits[s])
 
-    def test_chunks_change_only_memory(self, histories):
+    def test_chunks_of_a_deterministic_model_change_only_memory(self, histories):
         model = make(br.models.BAMF, histories, guide=br.Point())
         user, item = torch.tensor([2, 3]), torch.tensor([[1, 2], [3, 4]])
         whole, parts = (br.draw(model, user, item, draws=7, entries=e).logits for e in (10**9, 1))
@@ -174,6 +174,9 @@ class TestRecommend:
         assert table["rank"].tolist() == [1, 2, 3, 4] * 2
         assert table["user"].tolist() == ["3"] * 4 + ["7"] * 4
         for user, rows in table.groupby("user"):
+            codes = histories.item_codes(rows["item"])
+            expected = model.score(torch.tensor([int(user)]), codes[None])[0]
+            torch.testing.assert_close(torch.tensor(rows["score"].to_numpy()), expected)
             assert rows["score"].is_monotonic_decreasing
             known = histories.known.row(int(user)).tolist()
             assert not set(histories.item_codes(rows["item"]).tolist()) & set(known)
@@ -198,6 +201,12 @@ class TestRecommend:
             br.recommend(model, users=["nobody"])
         with pytest.raises(ValueError, match="k must be"):
             br.recommend(model, k=0)
+        with pytest.raises(ValueError, match="draws must be at least 2"):
+            br.recommend(model, draws=1)
+        with pytest.raises(ValueError, match="users must be a list of ids, not the text '42'"):
+            br.recommend(model, users="42")
+        with pytest.raises(ValueError, match="users must not be empty"):
+            br.recommend(model, users=[])
 
 
 class TestModelFolder:
@@ -260,6 +269,20 @@ class TestModelFolder:
             "weights.pt",
         ]
         assert [p.name for p in folder.parent.iterdir()] == ["model"]
+
+    def test_other_folders_are_left_alone(self, histories, tmp_path):
+        (tmp_path / "precious.txt").touch()
+        for path in (tmp_path, tmp_path / "precious.txt"):
+            with pytest.raises(ModelFolderError, match="exists and is not a model folder"):
+                br.save_model(make(br.models.BAMF, histories), path)
+        assert [p.name for p in tmp_path.iterdir()] == ["precious.txt"]
+
+    def test_an_option_that_json_cannot_hold_is_named(self, histories, tmp_path):
+        model = make(br.models.BAMF, histories)
+        model.options["beta"] = np.float32(0.5)
+        with pytest.raises(ModelFolderError, match="option beta="):
+            br.save_model(model, tmp_path / "model")
+        assert list(tmp_path.iterdir()) == []
 
     def test_a_failed_save_leaves_the_old_one(self, folder, histories, monkeypatch):
         def fail(*_args, **_kwargs):

@@ -207,6 +207,48 @@ def test_tempering_scales_the_scores_terms_in_model_and_guide(histories, batch):
         assert replayed.nodes["label"]["scale"] == batch.scale
 
 
+@pytest.mark.parametrize("likelihood", [br.Bernoulli(2), br.BradleyTerry(2)])
+def test_vectorised_particles(likelihood, histories, batch):
+    model = make(br.models.BAMF, histories)
+    elbo = Trace_ELBO(num_particles=3, vectorize_particles=True, max_plate_nesting=3)
+    loop = Trace_ELBO(num_particles=3)
+    with torch.no_grad():
+        losses = torch.tensor(
+            [
+                [
+                    e.differentiable_loss(model.model, model.guide, batch, likelihood).item()
+                    for e in (elbo, loop)
+                ]
+                for _ in range(30)
+            ]
+        )
+    error = (losses.var(0).sum() / 30).sqrt()
+    assert (losses[:, 0].mean() - losses[:, 1].mean()).abs() < 4 * error
+
+
+def test_labels_can_be_drawn(histories):
+    model = make(br.models.BAMF, histories)
+    batch = br.data.candidates(histories, torch.tensor([1, 2]), torch.tensor([[3, 4], [5, 6]]))
+    label = poutine.trace(model.model).get_trace(batch).nodes["label"]
+    assert not label["is_observed"]
+    assert label["value"].shape == (2, 2, 1)
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda h, s: br.models.BAMF(s), "histories must be data.histories"),
+        (lambda h, s: br.models.BAMF(h, guide="lognormal"), "guide must be a family like"),
+        (lambda h, s: br.models.BAMF(h, prior=br.Gamma), "prior must be a family like"),
+        (lambda h, s: br.fit(br.models.BAMF(h), s, br.Bernoulli), "likelihood must be like"),
+        (lambda h, s: br.evaluate("model", s), r"a scorer has score\(user, item\)"),
+    ],
+)
+def test_wrong_kinds_of_arguments_are_named(build, message, histories, split):
+    with pytest.raises(TypeError, match=message):
+        build(histories, split)
+
+
 def test_a_guide_without_a_site_is_an_error(histories, batch, split):
     class Forgetful(br.models.BAMF):
         def guide(self, *args, **kwargs):

@@ -42,6 +42,21 @@ def test_simplex_is_safe_at_extremes():
     assert log_score.grad.isfinite().all()
 
 
+@pytest.mark.parametrize("family", [br.LogNormal, br.Gamma, br.Weibull])
+@pytest.mark.parametrize("energy", [-110.0, -95.0, 95.0])
+def test_drawn_weights_and_gradients_are_finite_at_extreme_energies(family, energy):
+    query = torch.tensor([[[energy]]], requires_grad=True)
+    key = torch.ones(1, 3, 1)
+    valid = torch.ones(1, 1, 3, dtype=torch.bool)
+    site = Attention(1, guide=family(0.5), prior=family(1.0))(query, key, key, valid)
+    score = site.guide().rsample()
+    terms = site.guide().log_prob(score) - site.prior().log_prob(score)
+    weights = site.weights(score)
+    assert weights.isfinite().all()
+    (weights.sum() + terms.sum()).backward()
+    assert query.grad.isfinite().all()
+
+
 def test_simplex_gradient():
     log_score = torch.randn(3, 5, dtype=torch.float64, requires_grad=True)
     valid = torch.rand(3, 5) < 0.7

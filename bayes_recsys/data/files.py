@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ TIMESTAMP_NAMES = ("timestamp", "Timestamp")
 TITLE_NAMES = ("title", "movie_title", "name")
 
 _MOVIELENS_COLUMNS = ["user_id", "item_id", "rating", "timestamp"]
+_SUFFIXES = (".csv", ".tsv", ".inter", ".item", ".dat", ".data")
 _RATING_FILES = ("ratings.csv", "ratings.dat", "u.data")
 
 
@@ -41,7 +43,8 @@ def read_ratings(
 
     Every row is a positive, whatever its rating, unless ``min_rating`` is given. ``.dat`` and
     ``.data`` files have no header to name their columns, so there ids must be whole numbers: it
-    is how a file of another layout is noticed.
+    is how a file of another layout is noticed. Ids elsewhere are text and stay as they are written
+    (``007`` is not ``7``). Times are numbers; convert dates before.
 
     Args:
         path: The file or folder.
@@ -62,21 +65,23 @@ def read_ratings(
     """
     path = Path(path)
     ratings_path, titles = (_open_folder(path)) if path.is_dir() else (path, None)
-    frame, first_line = _read_table(ratings_path)
+    frame = _read_table(ratings_path)
     headless = ratings_path.suffix in (".dat", ".data")
     user = _column(frame, ratings_path, "user", user, USER_NAMES)
     item = _column(frame, ratings_path, "item", item, ITEM_NAMES)
+    if user == item:
+        raise DataError(f"{ratings_path}: user and item are both column {user!r}")
     timestamp = next((c for c in TIMESTAMP_NAMES if c in frame.columns), None)
     for column in (user, item):
-        _check_present(frame, column, ratings_path, first_line)
+        _check_present(frame, column, ratings_path)
         if headless:
-            _numeric(frame, column, ratings_path, first_line, whole=True)
+            _numeric(frame, column, ratings_path, whole=True)
     if timestamp:
-        frame = frame.assign(**{timestamp: _numeric(frame, timestamp, ratings_path, first_line)})
+        frame = frame.assign(**{timestamp: _numeric(frame, timestamp, ratings_path)})
     if min_rating is not None:
         if "rating" not in frame.columns:
             raise DataError(f"{ratings_path}: min_rating needs a column 'rating'")
-        frame = frame[_numeric(frame, "rating", ratings_path, first_line) >= min_rating]
+        frame = frame[_numeric(frame, "rating", ratings_path) >= min_rating]
         if frame.empty:
             raise DataError(f"{ratings_path}: no row has a rating of at least {min_rating}")
     return from_frame(
@@ -101,15 +106,17 @@ def _open_folder(folder: Path) -> tuple[Path, pd.Series | None]:
     return ratings, _read_titles(titles) if titles.is_file() else None
 
 
-def _read_titles(path: Path) -> pd.Series:
-    """Titles indexed by item id."""
+def _read_titles(path: Path) -> pd.Series | None:
+    """Titles indexed by item id, or ``None`` if the file has no column of titles."""
     if path.name == "movies.dat":
-        return _split_lines(path, "::", "latin-1", 2).set_index(0)[1]
+        return _split_lines(path, "::", 2).set_index(0)[1]
     if path.name == "u.item":
-        return _split_lines(path, "|", "latin-1", 2).set_index(0)[1]
-    frame, _ = _read_table(path)
+        return _split_lines(path, "|", 2).set_index(0)[1]
+    frame = _read_table(path)
     item = _column(frame, path, "item", None, ITEM_NAMES)
-    title = _column(frame, path, "title", None, TITLE_NAMES)
+    title = next((c for c in TITLE_NAMES if c in frame.columns), None)
+    if title is None:
+        return None
     titles = frame.set_index(item)[title]
     if "release_year" in frame.columns:
         year = pd.to_numeric(frame.set_index(item)["release_year"], errors="coerce")
@@ -117,32 +124,39 @@ def _read_titles(path: Path) -> pd.Series:
     return titles
 
 
-def _read_table(path: Path) -> tuple[pd.DataFrame, int]:
-    """The table and the number of the file line that holds its first row."""
+def _read_table(path: Path) -> pd.DataFrame:
+    """The table with every field as text, indexed by the number of the line it stands on."""
+    kind = path.suffix.lower()
     if not path.is_file():
         raise DataError(f"{path}: no such file")
+    if kind not in _SUFFIXES:
+        raise DataError(f"{path}: unknown kind of file; expected one of {', '.join(_SUFFIXES)}")
     if path.stat().st_size == 0:
         raise DataError(f"{path}: the file is empty")
-    if path.suffix == ".dat":
-        frame = _split_lines(path, "::", "utf-8", 4).set_axis(_MOVIELENS_COLUMNS, axis=1)
-        return frame, 1
-    headless = path.suffix == ".data"
+    if kind == ".dat":
+        return _split_lines(path, "::", 4).set_axis(_MOVIELENS_COLUMNS, axis=1)
+    headless = kind == ".data"
     try:
-        frame = pd.read_csv(
-            path,
-            sep="," if path.suffix == ".csv" else "\t",
-            header=None if headless else "infer",
-            names=_MOVIELENS_COLUMNS if headless else None,
-            keep_default_na=False,
-            na_values=["", "nan", "NaN"],
-            low_memory=False,
-            index_col=False,
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            frame = pd.read_csv(
+                path,
+                sep="," if kind == ".csv" else "\t",
+                header=None if headless else "infer",
+                names=_MOVIELENS_COLUMNS if headless else None,
+                dtype=str,
+                keep_default_na=False,
+                na_values=["", "nan", "NaN"],
+                skip_blank_lines=False,
+                index_col=False,
+            )
     except (pd.errors.ParserError, pd.errors.ParserWarning, UnicodeDecodeError) as error:
         raise DataError(f"{path}: not a readable table: {error}") from error
+    frame.index += 1 if headless else 2
+    frame = frame.dropna(how="all")
     if frame.empty:
         raise DataError(f"{path}: the file has a header but no rows")
-    if path.suffix in (".inter", ".item"):
+    if kind in (".inter", ".item"):
         untyped = [c for c in frame.columns if ":" not in c]
         if untyped:
             raise DataError(
@@ -150,26 +164,27 @@ def _read_table(path: Path) -> tuple[pd.DataFrame, int]:
                 "user_id:token"
             )
         frame.columns = [c.split(":")[0] for c in frame.columns]
-    return frame, 1 if headless else 2
+    return frame
 
 
-def _split_lines(path: Path, separator: str, encoding: str, width: int) -> pd.DataFrame:
-    """Columns of a file whose separator pandas' fast parser cannot take, the first ``width``."""
-    rows = []
-    with path.open(encoding=encoding) as lines:
+def _split_lines(path: Path, separator: str, width: int) -> pd.DataFrame:
+    """The first ``width`` columns of a file whose separator pandas' fast parser cannot take,
+    indexed by line number. The bytes are Latin-1, as MovieLens has them."""
+    rows = {}
+    with path.open(encoding="latin-1") as lines:
         for number, line in enumerate(lines, start=1):
+            fields = line.rstrip("\r\n").split(separator)
             if not line.strip():
                 continue
-            fields = line.rstrip("\r\n").split(separator)
             if len(fields) < width:
                 raise DataError(
                     f"{path}: line {number}: expected at least {width} fields separated by "
                     f"{separator!r}, found {len(fields)}"
                 )
-            rows.append(fields[:width])
+            rows[number] = fields[:width]
     if not rows:
         raise DataError(f"{path}: the file has no rows")
-    return pd.DataFrame(rows)
+    return pd.DataFrame.from_dict(rows, orient="index")
 
 
 def _column(frame, path, kind: str, given: str | None, usual: tuple[str, ...]) -> str:
@@ -178,29 +193,26 @@ def _column(frame, path, kind: str, given: str | None, usual: tuple[str, ...]) -
     if found is None:
         have = ", ".join(map(repr, map(str, frame.columns)))
         wanted = repr(given) if given else f"for the {kind} ({', '.join(usual)})"
-        raise DataError(
-            f"{path}: no column {wanted}; the file has {have}"
-            + ("" if kind == "title" else f". Name it with {kind}=")
-        )
+        raise DataError(f"{path}: no column {wanted}; the file has {have}. Name it with {kind}=")
     return found
 
 
-def _check_present(frame, column: str, path: Path, first_line: int) -> None:
-    gaps = np.flatnonzero(frame[column].isna().to_numpy())
+def _check_present(frame: pd.DataFrame, column: str, path: Path) -> None:
+    gaps = frame.index[frame[column].isna()]
     if len(gaps):
-        raise DataError(f"{path}: line {gaps[0] + first_line}: column {column!r} is empty")
+        raise DataError(f"{path}: line {gaps[0]}: column {column!r} is empty")
 
 
-def _numeric(frame, column: str, path: Path, first_line: int, whole: bool = False) -> pd.Series:
-    numbers = pd.to_numeric(frame[column], errors="coerce")
-    bad = ~np.isfinite(numbers.to_numpy(dtype=float))
+def _numeric(frame: pd.DataFrame, column: str, path: Path, whole: bool = False) -> pd.Series:
+    numbers = pd.to_numeric(frame[column], errors="coerce").astype(float)
+    bad = ~np.isfinite(numbers)
     if whole:
-        bad |= numbers.to_numpy(dtype=float) % 1 != 0
+        bad |= numbers % 1 != 0
     if bad.any():
-        at = int(np.flatnonzero(bad)[0])
+        line = frame.index[bad][0]
         kind = "a whole number" if whole else "a number"
         raise DataError(
-            f"{path}: line {at + first_line}: column {column!r} must be {kind}, "
-            f"not {frame[column].iloc[at]!r}"
+            f"{path}: line {line}: column {column!r} must be {kind}, "
+            f"not {frame[column].loc[line]!r}"
         )
     return numbers

@@ -40,17 +40,13 @@ class Histories:
         return len(self.item_ids)
 
     def user_codes(self, ids) -> torch.Tensor:
-        """Codes of user ids, shape ``[len(ids)]``; an unknown id is a ``KeyError``."""
+        """Codes of distinct user ids, shape ``[n]``. An unknown id is a ``KeyError``; no id at all,
+        or one text in place of a list, a ``ValueError``."""
         return _codes(self.user_ids, ids, "user")
 
     def item_codes(self, ids) -> torch.Tensor:
-        """Codes of item ids, shape ``[len(ids)]``; an unknown id is a ``KeyError``."""
+        """Codes of distinct item ids, as :meth:`user_codes`."""
         return _codes(self.item_ids, ids, "item")
-
-    def title(self, code: int) -> str:
-        """Title of an item code, or its id where no title is known."""
-        title = "" if self.titles is None else str(self.titles[code])
-        return title or str(self.item_ids[code])
 
 
 def histories(split: Split, *, max_length: int = 400) -> Histories:
@@ -90,14 +86,34 @@ def histories(split: Split, *, max_length: int = 400) -> Histories:
     )
 
 
+def check_split(histories: Histories, split: Split) -> None:
+    """Refuse a split other than the one the histories were made from, where what is held out may
+    already be known.
+
+    Raises:
+        ValueError: The sizes differ, or a history holds an item outside the training part.
+    """
+    entries, data = histories.entries, split.interactions
+    same = (histories.n_users, histories.n_items) == (data.n_users, data.n_items)
+    if not same or not split.items_by_user("train").contains(entries.rows, entries.values).all():
+        raise ValueError(
+            "the model's histories hold items outside this split's training part; use the split "
+            "they were made from, data.histories(split)"
+        )
+
+
 def _codes(vocabulary: np.ndarray, ids, kind: str) -> torch.Tensor:
+    if isinstance(ids, str):
+        raise ValueError(f"{kind}s must be a list of ids, not the text {ids!r}")
     position = {text: code for code, text in enumerate(vocabulary.tolist())}
     codes = []
-    for one in ids:
-        if str(one) not in position:
+    for one in dict.fromkeys(map(str, ids)):
+        if one not in position:
             raise KeyError(
-                f"unknown {kind} id {str(one)!r}; known ids are for instance "
+                f"unknown {kind} id {one!r}; known ids are for instance "
                 f"{', '.join(map(repr, vocabulary[:5].tolist()))}"
             )
-        codes.append(position[str(one)])
+        codes.append(position[one])
+    if not codes:
+        raise ValueError(f"{kind}s must not be empty")
     return torch.tensor(codes, dtype=torch.long)

@@ -155,6 +155,6 @@ def _encode(ids: pd.Series) -> tuple[np.ndarray, np.ndarray]:
 
 def _as_text(ids) -> np.ndarray:
     ids = np.asarray(ids)
-    if ids.dtype.kind == "f" and (ids % 1 == 0).all():
+    if ids.dtype.kind == "f" and (ids % 1 == 0).all() and (abs(ids) < 2**53).all():
         ids = ids.astype(np.int64)
     return ids.astype(str)

@@ -44,12 +44,12 @@ def posterior_tree(
     not in a user's history or is the target itself. For one user and new items there is no NaN.
 
     Note:
-        Draws from a guide are independent: R-hat and effective sample size are perfect by
-        construction and say nothing about the fit. There is one chain.
+        Draws from a guide are independent and make one chain: R-hat is undefined, and effective
+        sample size says nothing about the fit.
 
     Args:
         model: A fitted model.
-        users: User ids, without repeats.
+        users: User ids.
         items: Target item ids; by default the ``k`` best new items of each user, all together.
         k: Targets per user when ``items`` is not given.
         draws: Draws in each group.
@@ -57,14 +57,14 @@ def posterior_tree(
 
     Raises:
         KeyError: An id is unknown.
-        ValueError: ``users`` or ``items`` is empty.
+        ValueError: ``users`` or ``items`` is empty, or a single text.
     """
     known = model.histories
-    user = known.user_codes(_distinct(users, "users"))
+    user = known.user_codes(users)
     if items is None:
         best = recommend(model, known.user_ids[user.numpy()], k=k, draws=draws, seed=seed)
         items = best["item"].unique()
-    item = known.item_codes(_distinct(items, "items"))
+    item = known.item_codes(items)
     targets = item.expand(len(user), -1)
     sources = ("posterior", "prior") if model.is_random else ("posterior",)
     groups = {
@@ -180,12 +180,3 @@ def _over_union(values: Tensor, draws: Draws, known, user: Tensor, union: Tensor
         column = torch.searchsorted(union, draws.history[g, :length].contiguous())
         out[:, g][..., column] = values[:, g, :, :length]
     return out[None].numpy()
-
-
-def _distinct(ids: Iterable[str], name: str) -> list[str]:
-    if isinstance(ids, str):
-        raise ValueError(f"{name} must be a list of ids, not the text {ids!r}")
-    distinct = list(dict.fromkeys(map(str, ids)))
-    if not distinct:
-        raise ValueError(f"{name} must not be empty")
-    return distinct

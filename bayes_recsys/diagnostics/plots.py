@@ -42,7 +42,7 @@ def plot_attention(
     tree: xr.DataTree,
     user: str,
     *,
-    site: str = "item_attention",
+    site: str | None = None,
     items: int = 3,
     top: int = 10,
     interval: float = 0.9,
@@ -56,20 +56,29 @@ def plot_attention(
     Args:
         tree: From :func:`~bayes_recsys.diagnostics.arviz.posterior_tree`.
         user: A user id in the tree.
-        site: The attention site.
+        site: The attention site; by default the last one, ``item_attention`` of BAMF.
         items: Most panels; the targets with the highest mean logit are shown.
         top: Entries per panel.
         interval: Probability of the intervals.
 
     Raises:
-        ValueError: The tree has no such site or user.
+        ValueError: The tree has no such site or user, ``top`` is below 1, or the user's history
+            holds nothing but the targets.
     """
     posterior = tree["posterior"].to_dataset()
-    if f"{site}_weight" not in posterior:
-        raise ValueError(f"no attention site {site!r}; the tree has {', '.join(posterior)}")
-    if user not in posterior["user"]:
+    sites = [name for name in posterior if f"{name}_weight" in posterior]
+    site = sites[-1] if site is None else site
+    if site not in sites:
+        raise ValueError(f"no attention site {site!r}; the tree has {', '.join(sites)}")
+    if str(user) not in posterior["user"]:
         raise ValueError(f"user {user!r} is not in the tree")
-    posterior = posterior.sel(user=user).stack(sample=("chain", "draw"))
+    if top < 1:
+        raise ValueError(f"top must be at least 1, not {top}")
+    posterior = posterior.sel(user=str(user)).stack(sample=("chain", "draw"))
+    attends = posterior[f"{site}_weight"].notnull().any(("history", "sample"))
+    posterior = posterior.isel(item=attends.to_numpy())
+    if not posterior.sizes["item"]:
+        raise ValueError(f"the history of user {user!r} holds nothing but the targets")
     logit = posterior["logit"]
     order = np.argsort(-logit.mean("sample").to_numpy(), kind="stable")[:items]
     tail = (1 - interval) / 2
@@ -88,10 +97,9 @@ def plot_attention(
         axes.set_title(
             f"{title}\nlogit {float(one.mean()):.2f} ± {float(one.std()):.2f}", fontsize=10
         )
-        axes.set_xlabel("share of attention (%)")
+        axes.set_xlabel(f"share of attention over {share.sizes['history']} items (%)")
     figure.suptitle(
-        f"User {user}: what each recommendation attends to in a history of "
-        f"{share.sizes['history']} ({site}, {interval:.0%} intervals)",
+        f"User {user}: what each recommendation attends to ({site}, {interval:.0%} intervals)",
         fontsize=11,
     )
     return figure

@@ -12,9 +12,11 @@ from scipy import stats
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from bayes_recsys.data.histories import check_split
 from bayes_recsys.data.split import Split
 from bayes_recsys.evaluation.metrics import METRICS, all_metrics
 from bayes_recsys.evaluation.protocols import cases
+from bayes_recsys.models.base import Model
 
 KS = (5, 10, 20, 50)
 
@@ -103,9 +105,13 @@ def evaluate(
         progress: Show a progress bar (in a terminal).
 
     Raises:
-        ValueError: An argument is out of range, no user has an item in ``part``, or the scorer
-            returns NaN.
+        ValueError: An argument is out of range, no user has an item in ``part``, a model was made
+            from another split, or the scorer returns NaN.
     """
+    if not hasattr(scorer, "score"):
+        raise TypeError(f"a scorer has score(user, item); {type(scorer).__name__} has not")
+    if isinstance(scorer, Model):
+        check_split(scorer.histories, split)
     if not ks or min(ks) < 1:
         raise ValueError(f"ks must be cut-offs of at least 1, not {ks}")
     users, hits, n_relevant = [], [], []

@@ -12,19 +12,25 @@ Case = tuple[int, np.ndarray, np.ndarray]
 """User code, candidate codes ``[C]``, and which of them are relevant ``[C]``."""
 
 
+_KNOWN = {
+    "test": ("train", "validation"),
+    "validation": ("train",),
+    "leave_one_out": ("train", "validation"),
+}
+"""What is known of a user when a part is ranked; later parts are not, and are no exception among
+the negatives."""
+
+
 def full(split: Split, part: str) -> Iterator[Case]:
     """Rank against the whole catalogue.
 
-    Candidates are all items but those the user interacted with in the *other* parts: for
-    ``"test"``, training and validation items are masked. Items never seen in training stay.
+    Candidates are all items but those known of the user by then: for ``"test"``, training and
+    validation items are masked. Items never seen in training stay.
     """
-    relevant, everything = split.items_by_user(part), split.items_by_user()
-    for user in relevant.lengths.nonzero()[:, 0].tolist():
+    for user, relevant, other in _relevant_and_other(split, part):
         is_relevant = np.zeros(split.interactions.n_items, dtype=bool)
-        is_relevant[relevant.row(user).numpy()] = True
-        masked = np.zeros_like(is_relevant)
-        masked[everything.row(user).numpy()] = True
-        candidates = np.flatnonzero(is_relevant | ~masked)
+        is_relevant[relevant] = True
+        candidates = np.flatnonzero(is_relevant | other)
         yield user, candidates, is_relevant[candidates]
 
 
@@ -32,25 +38,33 @@ def sampled(split: Split, part: str, *, negatives: int = 99, seed: int = 0) -> I
     """Rank against ``negatives`` random items for each positive, all of a user's positives in
     one list.
 
-    Negatives are drawn without repeats from the items that the user never touched in any part; a
-    user with more positives than the catalogue can serve gets every such item once.
+    Negatives are drawn without repeats from the items that the user is not known to have touched:
+    for ``"test"`` those in none of the user's parts. A user with more positives than the catalogue
+    can serve gets every such item once.
 
     Warning:
-        The seeds' protocol, for comparison with published figures. Sampled metrics are not the
+        The papers' protocol, for comparison with published figures. Sampled metrics are not the
         metrics of the full ranking and may order models differently (Krichene and Rendle, "On
         Sampled Metrics for Item Recommendation", 2020).
     """
-    relevant, everything = split.items_by_user(part), split.items_by_user()
-    for user in relevant.lengths.nonzero()[:, 0].tolist():
-        positives = relevant.row(user).numpy()
-        untouched = np.ones(split.interactions.n_items, dtype=bool)
-        untouched[everything.row(user).numpy()] = False
-        pool = np.flatnonzero(untouched)
+    for user, relevant, other in _relevant_and_other(split, part):
+        pool = np.flatnonzero(other)
         # Seeded by user, so that a user's list does not depend on who else is evaluated.
         rng = np.random.default_rng([seed, user])
-        drawn = rng.choice(pool, min(negatives * len(positives), len(pool)), replace=False)
-        candidates = np.concatenate([positives, drawn])
-        yield user, candidates, np.arange(len(candidates)) < len(positives)
+        drawn = rng.choice(pool, min(negatives * len(relevant), len(pool)), replace=False)
+        candidates = np.concatenate([relevant, drawn])
+        yield user, candidates, np.arange(len(candidates)) < len(relevant)
+
+
+def _relevant_and_other(split: Split, part: str) -> Iterator[Case]:
+    """User, relevant items ``[P]``, and whether each item is neither relevant nor known ``[N]``."""
+    relevant, known = split.items_by_user(part), split.items_by_user(*_KNOWN[part])
+    for user in relevant.lengths.nonzero()[:, 0].tolist():
+        items = relevant.row(user).numpy()
+        other = np.ones(split.interactions.n_items, dtype=bool)
+        other[known.row(user).numpy()] = False
+        other[items] = False
+        yield user, items, other
 
 
 PROTOCOLS = ("full", "sampled")
@@ -62,7 +76,7 @@ def cases(split: Split, protocol: str, part: str, seed: int) -> Iterator[Case]:
     Raises:
         ValueError: The protocol or part is unknown.
     """
-    if part not in ("validation", "test", "leave_one_out"):
+    if part not in _KNOWN:
         raise ValueError(f"part must be validation, test or leave_one_out, not {part!r}")
     if protocol == "full":
         return full(split, part)

@@ -28,16 +28,22 @@ class ModelFolderError(ValueError):
 def save_model(model: Model, folder: str | Path) -> None:
     """Write weights, options and vocabularies.
 
-    The folder appears complete or not at all: it is written beside and renamed. One that exists
-    is replaced.
+    The folder appears complete or not at all: it is written beside and renamed. A model folder
+    that exists is replaced; anything else of that name is left alone.
 
     ==================  =================================================================
     ``weights.pt``      the ``state_dict``
     ``options.json``    class name and constructor options
     ``histories.npz``   vocabularies, histories and known items, plain arrays
     ==================  =================================================================
+
+    Raises:
+        ModelFolderError: The path exists and is not a model folder, or an option of the model
+            cannot be written as JSON.
     """
-    folder = Path(folder)
+    folder = Path(folder).resolve()
+    if folder.exists() and not (folder / "options.json").is_file():
+        raise ModelFolderError(f"{folder}: exists and is not a model folder; name another")
     folder.parent.mkdir(parents=True, exist_ok=True)
     h = model.histories
     arrays = {
@@ -50,7 +56,7 @@ def save_model(model: Model, folder: str | Path) -> None:
     }
     if h.titles is not None:
         arrays["titles"] = h.titles
-    options = {name: _encode(value) for name, value in model.options.items()}
+    options = {name: _encode(name, value) for name, value in model.options.items()}
     about = {"format": FORMAT, "class": type(model).__name__, "options": options}
     scratch = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
     try:
@@ -58,12 +64,16 @@ def save_model(model: Model, folder: str | Path) -> None:
         (scratch / "options.json").write_text(json.dumps(about, indent=2) + "\n")
         np.savez_compressed(scratch / "histories.npz", **arrays)
         scratch.chmod(0o755)
-        if folder.exists():
-            shutil.rmtree(folder)
-        os.replace(scratch, folder)
     except BaseException:
-        shutil.rmtree(scratch, ignore_errors=True)
+        shutil.rmtree(scratch)
         raise
+    if folder.exists():
+        old = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-old-"))
+        os.replace(folder, old)
+        os.replace(scratch, folder)
+        shutil.rmtree(old)
+    else:
+        os.replace(scratch, folder)
 
 
 def load_model(folder: str | Path, model_class: type[Model] | None = None) -> Model:
@@ -129,13 +139,17 @@ def _load_histories(path: Path) -> Histories:
         return Histories(file["user_ids"], file["item_ids"], titles, **rows)
 
 
-def _encode(value):
+def _encode(name: str, value):
     if is_dataclass(value):
         return {"family": type(value).__name__, **asdict(value)}
+    try:
+        json.dumps(value)
+    except TypeError as error:
+        raise ModelFolderError(f"option {name}={value!r} cannot be saved: {error}") from error
     return value
 
 
 def _decode(value):
-    if isinstance(value, dict):
+    if isinstance(value, dict) and "family" in value:
         return FAMILIES[value["family"]](**{k: v for k, v in value.items() if k != "family"})
     return value

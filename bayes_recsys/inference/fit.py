@@ -17,6 +17,7 @@ from pyro.poutine.util import site_is_subsample
 from tqdm.auto import tqdm
 
 from bayes_recsys.data.batches import Batch, TrainingBatches
+from bayes_recsys.data.histories import check_split
 from bayes_recsys.data.negatives import negative_sampler
 from bayes_recsys.data.split import Split
 from bayes_recsys.evaluation.evaluate import evaluate
@@ -67,8 +68,8 @@ def fit(
     After each epoch the held-out leave-one-out item of every user is ranked among 99 random items
     with expected scores. Training stops when NDCG@10 has not improved for ``patience`` epochs,
     and the best weights are restored. Ctrl-C ends training at once, the best weights so far are
-    kept, and the result says so. The same seed gives the same result; the caller's random state
-    is left alone.
+    kept, and the result says so. From the same initial weights the same seed gives the same
+    result; the caller's random state is left alone.
 
     The default objective is **tempered**: ``kl_weight=0.01`` on the mean over each pair's history
     of the scores' terms, the effective weight of the public implementation. It is not an evidence
@@ -96,10 +97,13 @@ def fit(
     Raises:
         ValueError: An argument is out of range, the split has no leave-one-out item or is not the
             one of the model's histories, or model and guide do not have the same latent sites.
-        FloatingPointError: The loss is no longer finite; the model has its best weights so far.
+        FloatingPointError: The loss or the weights are no longer finite; the model has its best weights so far.
     """
-    _check(kl_weight, kl_reduction, max_epochs, patience)
-    _check_split(model, split)
+    if not isinstance(likelihood, Likelihood):
+        raise TypeError(f"likelihood must be like Bernoulli(negatives=4), not {likelihood!r}")
+    _check(kl_weight, kl_reduction, max_epochs, patience, pairs)
+    _check_monitor(split)
+    check_split(model.histories, split)
     batches = TrainingBatches(
         positives=split.items_by_user("train"),
         histories=model.histories,
@@ -123,11 +127,11 @@ def fit(
         warnings.catch_warnings(),
         tqdm(disable=None if progress else True, unit="batch", leave=False) as bar,
     ):
-        check_sites(model, fabric.to_device(next(batches.epoch(1))), *terms)
-        torch.manual_seed(seed)
         # Pyro's warning of a NaN loss; here it is an error.
         warnings.filterwarnings("ignore", "Encountered NaN: loss", UserWarning)
         try:
+            check_sites(model, fabric.to_device(next(batches.epoch(1))), *terms)
+            torch.manual_seed(seed)
             for epoch in range(1, max_epochs + 1):
                 started = time.perf_counter()
                 loss = _train_epoch(fabric, objective, optimizer, batches, epoch, terms, bar)
@@ -180,6 +184,11 @@ def _train_epoch(fabric, objective, optimizer, batches, epoch, terms, bar) -> fl
         fabric.backward(loss)
         optimizer.step()
         bar.update()
+    if not all(parameter.isfinite().all() for parameter in objective.parameters()):
+        raise FloatingPointError(
+            f"parameters are no longer finite after epoch {epoch}: lower learning_rate or raise "
+            "weight_decay"
+        )
     return sum(losses) / len(losses)
 
 
@@ -203,30 +212,20 @@ def check_sites(model: Model, batch: Batch, *terms) -> None:
         )
 
 
-def _check(kl_weight: float, kl_reduction: str, max_epochs: int, patience: int) -> None:
+def _check(kl_weight: float, kl_reduction: str, max_epochs: int, patience: int, pairs: int) -> None:
     if not kl_weight > 0:
         raise ValueError(
             f"kl_weight must be positive, not {kl_weight}; for no latent scores use guide=Point()"
         )
     if kl_reduction not in KL_REDUCTIONS:
         raise ValueError(f"kl_reduction must be 'sum' or 'mean', not {kl_reduction!r}")
-    if max_epochs < 1 or patience < 1:
-        raise ValueError("max_epochs and patience must be at least 1")
+    if min(max_epochs, patience, pairs) < 1:
+        raise ValueError("max_epochs, patience and pairs must be at least 1")
 
 
-def _check_split(model: Model, split: Split) -> None:
+def _check_monitor(split: Split) -> None:
     if not len(split.leave_one_out):
         raise ValueError(
             "the split has no leave-one-out item to stop early by: give validation a share of "
             "ratio, or use users with more interactions"
-        )
-    entries, data = model.histories.entries, split.interactions
-    same_size = (model.histories.n_users, model.histories.n_items) == (data.n_users, data.n_items)
-    if (
-        not same_size
-        or not split.items_by_user("train").contains(entries.rows, entries.values).all()
-    ):
-        raise ValueError(
-            "the model's histories hold items outside this split's training part; build it from "
-            "data.histories(split) of the same split"
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from bayes_recsys.data.batches import Batch
@@ -11,6 +10,7 @@ from bayes_recsys.families import Family, LogNormal
 from bayes_recsys.models.base import Model
 from bayes_recsys.nn.attention import Attended, Attention
 from bayes_recsys.nn.combine import Combine
+from bayes_recsys.nn.embedding import embedding
 
 
 class BAMF(Model):
@@ -89,15 +89,11 @@ class BAMF(Model):
         if item_table not in ("separate", "shared"):
             raise ValueError(f"item_table must be 'separate' or 'shared', not {item_table!r}")
 
-        def table(rows: int) -> nn.Embedding:
-            vectors = 0.1 * torch.randn(rows, embedding_dim)
-            return nn.Embedding.from_pretrained(vectors, freeze=False)
-
-        self.user = table(histories.n_users)
+        self.user = embedding(histories.n_users, embedding_dim)
+        items = embedding(histories.n_items, embedding_dim)
         if item_table == "separate":
-            self.item, self.history = table(histories.n_items), table(histories.n_items)
+            self.item, self.history = items, embedding(histories.n_items, embedding_dim)
         else:
-            items = table(histories.n_items)
             self.item = nn.Sequential(items, nn.Linear(embedding_dim, embedding_dim, bias=False))
             self.history = nn.Sequential(items, nn.Linear(embedding_dim, embedding_dim, bias=False))
         self.user_attention = Attention(embedding_dim, **of_attention)

@@ -28,7 +28,7 @@ class Model(nn.Module):
     * :meth:`guide`: draw every site from the approximate posterior;
     * :meth:`score`: logits with expected scores, no sampling.
 
-    Both run under any Pyro inference: ``SVI(m.model, m.guide, Adam(..), Trace_ELBO())``.
+    Both run under Pyro's own inference too: ``SVI(m.model, m.guide, Adam(..), Trace_ELBO())``.
 
     Args:
         histories: Vocabularies and histories.
@@ -38,6 +38,8 @@ class Model(nn.Module):
 
     def __init__(self, histories: Histories, **options):
         super().__init__()
+        if not isinstance(histories, Histories):
+            raise TypeError(f"histories must be data.histories(split), not {histories!r}")
         self.histories = histories
         self.options = options
 

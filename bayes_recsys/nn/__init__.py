@@ -2,6 +2,7 @@
 
 from bayes_recsys.nn.attention import Attended, Attention
 from bayes_recsys.nn.combine import COMBINES, Combine
+from bayes_recsys.nn.embedding import embedding
 from bayes_recsys.nn.energies import ENERGIES, Concat, Dot, Prod, energy
 from bayes_recsys.nn.simplex import simplex
 
@@ -14,6 +15,7 @@ __all__ = [
     "Concat",
     "Dot",
     "Prod",
+    "embedding",
     "energy",
     "simplex",
 ]

@@ -12,6 +12,9 @@ from bayes_recsys.families import Family, LogNormal, Point
 from bayes_recsys.nn.energies import energy as make_energy
 from bayes_recsys.nn.simplex import simplex
 
+# ln of the contextual prior's means is held within this before they are normalised.
+PRIOR_RANGE = 10.0
+
 
 class Attention(nn.Module):
     """Bayesian attention: every (query, history entry) has a positive random score.
@@ -59,6 +62,11 @@ class Attention(nn.Module):
             raise ValueError(f"beta must be in (0, 1], not {beta}")
         if not tau >= 1:
             raise ValueError(f"tau must be at least 1, not {tau}")
+        for name, family in (("guide", guide), ("prior", prior)):
+            if family is not None and not isinstance(family, Family):
+                raise TypeError(
+                    f"{name} must be a family like LogNormal(scale=0.1), not {family!r}"
+                )
         if prior is None:
             prior = Point() if isinstance(guide, Point) else LogNormal(scale=1.0)
         if isinstance(prior, Point) != isinstance(guide, Point):
@@ -104,12 +112,12 @@ class Attended:
     def prior(self) -> TorchDistribution:
         """Prior of the scores, batch ``[G, C, L]``; the means average one over the valid entries."""
         raw = self.attention.prior_network(self.key).mT  # [G, 1, L]
-        raw = raw - raw.detach().amax(-1, keepdim=True)
+        raw = PRIOR_RANGE * torch.tanh(raw / PRIOR_RANGE)
         valid = self.valid.to(raw.dtype)
         total = valid @ raw.exp().mT  # [G, C, 1]
         count = valid.sum(-1, keepdim=True)
         # An empty history has nothing to normalise, and its sites are masked.
-        log_average = (total.clamp(min=1e-30) / count.clamp(min=1)).log()
+        log_average = (total / count.clamp(min=1)).masked_fill(count == 0, 1.0).log()
         return self.attention.prior_family.distribution(raw - log_average)
 
     def weights(self, score: Tensor) -> Tensor:

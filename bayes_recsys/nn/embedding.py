@@ -1,0 +1,19 @@
+"""Tables of vectors."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+
+def embedding(rows: int, dim: int, *, scale: float = 0.1) -> nn.Embedding:
+    """A table ``[rows, dim]`` that starts at ``Normal(0, scale)``.
+
+    Scores grow as ``exp`` of a product of two vectors: torch's start of scale 1 would make most of
+    the weight fall on one entry before anything is learned.
+
+    Example:
+        >>> embedding(1000, 8).weight.std()
+        tensor(0.10..., grad_fn=<StdBackward0>)
+    """
+    return nn.Embedding.from_pretrained(scale * torch.randn(rows, dim), freeze=False)
