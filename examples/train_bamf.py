@@ -87,6 +87,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     objective.add_argument(
         "--kl-reduction", choices=("sum", "mean"), help="over a history (default: mean)"
     )
+    objective.add_argument(
+        "--kl-warmup", type=positive, help="epochs over which the weight rises (default: none)"
+    )
     training = parser.add_argument_group("training")
     training.add_argument("--epochs", type=positive, default=30, help="at most")
     training.add_argument("--patience", type=positive, default=5, help="epochs without improvement")
@@ -119,6 +122,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
             refuse(f"--{name.replace('_', '-')} means nothing with --guide point")
         if options.guide != "point" and given is None:
             setattr(options, name, default)
+    if options.guide == "point" and options.kl_warmup is not None:
+        refuse("--kl-warmup means nothing with --guide point")
     if options.likelihood == "bernoulli":
         if options.l2 is not None:
             refuse("--l2 belongs to --likelihood bradley-terry; else use --weight-decay")
@@ -176,7 +181,10 @@ def main(arguments: list[str] | None = None) -> None:
 
     tempering = {}
     if options.guide != "point":
-        tempering = {"kl_weight": options.kl_weight, "kl_reduction": options.kl_reduction}
+        weight = options.kl_weight
+        if options.kl_warmup is not None:
+            weight = br.LinearWarmup(weight, options.kl_warmup)
+        tempering = {"kl_weight": weight, "kl_reduction": options.kl_reduction}
     fit = br.fit(
         model,
         split,

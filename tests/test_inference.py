@@ -89,6 +89,24 @@ class TestFit:
         result = br.fit(model, split, likelihood, max_epochs=4, learning_rate=1e-2, progress=False)
         assert result.history["loss"].iloc[-1] < result.history["loss"].iloc[0]
 
+    def test_a_warmed_up_objective_ends_at_its_weight(self, histories, split):
+        """In the second epoch, after the rise, the loss is that of the constant weight."""
+        losses = [
+            fit(histories, split, max_epochs=2, learning_rate=1e-12, kl_weight=weight)
+            .history["loss"]
+            .iloc[1]
+            for weight in (0.5, br.LinearWarmup(0.5, 1), br.LinearWarmup(0.5, 9))
+        ]
+        assert losses[1] == pytest.approx(losses[0], rel=1e-3)
+        assert losses[2] < losses[0] - 0.1
+
+    @pytest.mark.parametrize("schedule", [br.LinearWarmup, br.CyclicWarmup])
+    def test_bad_schedules(self, schedule):
+        with pytest.raises(ValueError, match="weight must be positive"):
+            schedule(0.0, 3)
+        with pytest.raises(ValueError, match=r"(epochs|period) must be positive"):
+            schedule(1.0, 0)
+
     def test_divergence_is_an_error(self, histories, split):
         with pytest.raises(FloatingPointError, match="lower learning_rate"):
             fit(histories, split, learning_rate=1e4, max_epochs=20)

@@ -21,6 +21,7 @@ from bayes_recsys.data.histories import check_split
 from bayes_recsys.data.negatives import negative_sampler
 from bayes_recsys.data.split import Split
 from bayes_recsys.evaluation.evaluate import evaluate
+from bayes_recsys.inference.schedules import Schedule
 from bayes_recsys.likelihoods import Bernoulli, Likelihood
 from bayes_recsys.models.base import KL_REDUCTIONS, Model
 
@@ -50,7 +51,7 @@ def fit(
     split: Split,
     likelihood: Likelihood = Bernoulli(),
     *,
-    kl_weight: float = 0.01,
+    kl_weight: float | Schedule = 0.01,
     kl_reduction: str = "mean",
     negatives_exclude: str = "train",
     elbo: ELBO | None = None,
@@ -80,7 +81,8 @@ def fit(
         model: Any :class:`~bayes_recsys.models.base.Model`; trained in place.
         split: The split its histories were made from.
         likelihood: ``Bernoulli(negatives=4)`` or ``BradleyTerry(negatives=1)``.
-        kl_weight: Weight of the scores' terms, positive.
+        kl_weight: Weight of the scores' terms, positive; or a
+            :class:`~bayes_recsys.inference.schedules.LinearWarmup` or ``CyclicWarmup``.
         kl_reduction: ``"sum"`` or ``"mean"`` over each pair's valid history.
         negatives_exclude: ``"train"``, or ``"all"`` to reproduce a leak of public code, see
             :func:`~bayes_recsys.data.negatives.negative_sampler`.
@@ -118,7 +120,11 @@ def fit(
     )
     elbo = Trace_ELBO() if elbo is None else elbo
     objective, optimizer = fabric.setup(elbo(model, model.guide), optimizer)
-    terms = (likelihood, kl_weight, kl_reduction)
+
+    def terms(time: float) -> tuple[Likelihood, float, str]:
+        """What model and guide are called with, ``time`` epochs after the start."""
+        weight = kl_weight if isinstance(kl_weight, (int, float)) else kl_weight(time)
+        return likelihood, weight, kl_reduction
 
     rows: list[dict] = []
     best, best_epoch, best_state, stopped = -1.0, 0, None, "epochs"
@@ -130,7 +136,7 @@ def fit(
         # Pyro's warning of a NaN loss; here it is an error.
         warnings.filterwarnings("ignore", "Encountered NaN: loss", UserWarning)
         try:
-            check_sites(model, fabric.to_device(next(batches.epoch(1))), *terms)
+            check_sites(model, fabric.to_device(next(batches.epoch(1))), *terms(0.0))
             torch.manual_seed(seed)
             for epoch in range(1, max_epochs + 1):
                 started = time.perf_counter()
@@ -173,7 +179,8 @@ def _train_epoch(fabric, objective, optimizer, batches, epoch, terms, bar) -> fl
             bar.set_description(f"epoch {epoch}")
         # Pyro's checks of shapes and supports cost memory passes: the first batch has them.
         with pyro.validation_enabled(epoch == 1 and not losses):
-            loss = objective(fabric.to_device(batch), *terms) / n_pairs
+            time = epoch - 1 + len(losses) / batch.scale
+            loss = objective(fabric.to_device(batch), *terms(time)) / n_pairs
         losses.append(loss.item())
         if not math.isfinite(losses[-1]):
             raise FloatingPointError(
@@ -212,8 +219,10 @@ def check_sites(model: Model, batch: Batch, *terms) -> None:
         )
 
 
-def _check(kl_weight: float, kl_reduction: str, max_epochs: int, patience: int, pairs: int) -> None:
-    if not kl_weight > 0:
+def _check(
+    kl_weight: float | Schedule, kl_reduction: str, max_epochs: int, patience: int, pairs: int
+) -> None:
+    if isinstance(kl_weight, (int, float)) and not kl_weight > 0:
         raise ValueError(
             f"kl_weight must be positive, not {kl_weight}; for no latent scores use guide=Point()"
         )
