@@ -91,6 +91,15 @@ class RandomFamily(ABC):
     def expected_log_density(self, shift: Tensor, other: RandomFamily) -> Tensor:
         """``E[ln p(shift + x)]`` with ``x`` drawn from the ``other`` family, shape of ``shift``."""
 
+    @abstractmethod
+    def closest_shift(self, other: RandomFamily) -> float:
+        """The shift at which :meth:`expected_log_density` is largest."""
+
+    def divergence_floor(self, other: RandomFamily) -> float:
+        """The least divergence, over all means, of the ``other`` family from this one."""
+        shift = torch.tensor(self.closest_shift(other), dtype=torch.float64)
+        return -other.entropy_log - float(self.expected_log_density(shift, other))
+
 
 @dataclass(frozen=True)
 class LogNormal(RandomFamily):
@@ -127,6 +136,9 @@ class LogNormal(RandomFamily):
         mean = shift + (other.expected_log + 0.5 * self.scale**2)
         square = (mean.square() + other.scale**2) / self.scale**2
         return -0.5 * square - (math.log(self.scale) + 0.5 * math.log(2 * math.pi))
+
+    def closest_shift(self, other: RandomFamily) -> float:
+        return -other.expected_log - 0.5 * self.scale**2
 
 
 @dataclass(frozen=True)
@@ -188,6 +200,9 @@ class Gamma(RandomFamily):
     def expected_log_density(self, shift: Tensor, other: RandomFamily) -> Tensor:
         return self._constant - self.shape * (shift.expm1() - shift - other.expected_log)
 
+    def closest_shift(self, other: RandomFamily) -> float:
+        return 0.0
+
 
 @dataclass(frozen=True)
 class Weibull(RandomFamily):
@@ -237,6 +252,9 @@ class Weibull(RandomFamily):
         moved = k * (shift + self._offset)
         power = (moved + other.log_noise_moment(k)).exp()
         return moved + (math.log(k) + k * other.expected_log) - power
+
+    def closest_shift(self, other: RandomFamily) -> float:
+        return -self._offset - other.log_noise_moment(self.concentration) / self.concentration
 
 
 _EULER = 0.5772156649015329

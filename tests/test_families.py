@@ -135,6 +135,16 @@ class TestDivergence:
         error = terms.std() / len(terms) ** 0.5
         assert (terms.mean() - kl_divergence(q, p)).abs() < 4 * error
 
+    def test_the_floor_is_the_least_over_all_means(self, q_family, p_family):
+        floor = p_family(1.0).divergence_floor(q_family(0.2))
+        shifts = np.linspace(-3, 3, 301)
+        by_search = min(
+            kl_divergence(ours(q_family, 0.2, shift), ours(p_family, 1.0, 0.0)).item()
+            for shift in shifts
+        )
+        assert floor == pytest.approx(by_search, abs=2e-3)
+        assert floor <= by_search + 1e-12
+
     def test_zero_only_for_the_same(self, q_family, p_family):
         same = kl_divergence(ours(q_family, 0.7, 0.2), ours(p_family, 0.7, 0.2)).item()
         if q_family is p_family:

@@ -1,0 +1,74 @@
+"""Did the scores learn anything beyond their prior?"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import torch
+from torch.distributions import kl_divergence
+
+from bayes_recsys.data.batches import candidates
+from bayes_recsys.models.base import Model
+
+
+@torch.no_grad()
+def score_summary(
+    model: Model, *, users: int = 100, items: int = 20, seed: int = 0
+) -> pd.DataFrame:
+    """How far the posterior of the scores is from their prior, by site.
+
+    With the widths of guide and prior fixed, the divergence of a score cannot fall below a floor,
+    reached where the guide's mean is the prior's but for a constant. What it has above the floor
+    is what the data moved.
+
+    Args:
+        model: A model with latent scores.
+        users: Number of random users with a history to average over.
+        items: Random targets per user.
+        seed: Seed of both.
+
+    Returns:
+        One row per site; means over history entries, in nats:
+
+        ``kl``
+            divergence of an entry's posterior from its prior
+        ``floor``
+            the least it can be with these widths
+        ``excess``
+            ``kl - floor``: near 0 the scores are their prior, and attention learned nothing
+        ``effective``
+            share of the history that carries the attention, ``exp(entropy of α / Σα) / L``, in
+            (0, 1]; 1 is even attention
+
+    Raises:
+        ValueError: The model has no latent scores.
+
+    Example:
+        >>> import bayes_recsys as br
+        >>> split = br.data.split(br.data.synthetic(n_users=20, n_items=50, seed=0).interactions)
+        >>> score_summary(br.models.BAMF(br.data.histories(split))).columns.tolist()
+        ['kl', 'floor', 'excess', 'effective']
+    """
+    if not model.is_random:
+        raise ValueError("the model is deterministic: it has no scores to summarise")
+    rng = np.random.default_rng(seed)
+    known = model.histories
+    has_history = known.entries.lengths.nonzero()[:, 0].numpy()
+    chosen = rng.choice(has_history, min(users, len(has_history)), replace=False)
+    user = torch.from_numpy(chosen)
+    item = torch.from_numpy(rng.integers(known.n_items, size=(len(chosen), items)))
+    batch = candidates(known, user, item).to(model.device)
+    rows = {}
+    for name, site in model.attend(batch).items():
+        if not site.attention.is_random:
+            continue
+        q, p = site.guide(), site.prior()
+        kl = kl_divergence(q, p)[batch.valid].mean().item()
+        floor = p.family.divergence_floor(q.family)
+        weight = site.expected_weights()
+        share = weight / weight.sum(-1, keepdim=True)
+        entropy = -torch.special.xlogy(share, share).sum(-1)
+        length = batch.valid.sum(-1)
+        effective = (entropy.exp() / length)[length > 0].mean().item()
+        rows[name] = {"kl": kl, "floor": floor, "excess": kl - floor, "effective": effective}
+    return pd.DataFrame.from_dict(rows, orient="index")
