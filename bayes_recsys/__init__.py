@@ -4,7 +4,15 @@ from bayes_recsys import data, diagnostics, evaluation, inference, models, nn
 from bayes_recsys.diagnostics import posterior_tree, save_tree, to_arviz
 from bayes_recsys.evaluation import Popularity, evaluate
 from bayes_recsys.families import Gamma, LogNormal, Point, Weibull
-from bayes_recsys.inference import CyclicWarmup, LinearWarmup, draw, fit, load_model, save_model
+from bayes_recsys.inference import (
+    CyclicWarmup,
+    LinearWarmup,
+    draw,
+    fit,
+    load_model,
+    save_model,
+    score_summary,
+)
 from bayes_recsys.likelihoods import Bernoulli, BradleyTerry
 from bayes_recsys.recommend import recommend
 
@@ -34,5 +42,6 @@ __all__ = [
     "recommend",
     "save_model",
     "save_tree",
+    "score_summary",
     "to_arviz",
 ]

@@ -9,7 +9,7 @@ import torch
 import xarray as xr
 
 import bayes_recsys as br
-from bayes_recsys.diagnostics import import_arviz, plot_attention, plot_loss, score_summary
+from bayes_recsys.diagnostics import import_arviz, plot_attention, plot_loss
 from tests.conftest import make
 
 
@@ -91,18 +91,20 @@ def test_importing_the_package_does_not_import_arviz():
 
 def test_score_summary_tells_a_prior_from_a_posterior(model, histories):
     """With equal means the log-normal excess is known: ½ ((σ_p² - σ_q²) / 2)² / σ_p²."""
-    summary = score_summary(model)
+    summary = br.score_summary(model)
     assert (summary["excess"] > 0.2).all()
     assert (summary["effective"] < 0.9).all()
+    assert (summary["spread"] > 0.5).all()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.zero_()
-    flat = score_summary(model)
+    flat = br.score_summary(model)
     np.testing.assert_allclose(flat["excess"], 0.5 * (0.99 / 2) ** 2, rtol=1e-4)
     assert flat["effective"].min() == pytest.approx(1.0)
+    assert flat["spread"].max() == pytest.approx(0.0, abs=1e-6)
     assert flat.index.tolist() == ["user_attention", "item_attention"]
     with pytest.raises(ValueError, match="deterministic"):
-        score_summary(br.models.BAMF(histories, guide=br.Point()))
+        br.score_summary(br.models.BAMF(histories, guide=br.Point()))
 
 
 def test_bad_arguments(model):

@@ -2,7 +2,6 @@
 
 from bayes_recsys.diagnostics.arviz import import_arviz, posterior_tree, save_tree, to_arviz
 from bayes_recsys.diagnostics.plots import plot_attention, plot_loss
-from bayes_recsys.diagnostics.scores import score_summary
 
 __all__ = [
     "import_arviz",
@@ -10,6 +9,5 @@ __all__ = [
     "plot_loss",
     "posterior_tree",
     "save_tree",
-    "score_summary",
     "to_arviz",
 ]

@@ -1,11 +1,13 @@
 """Fitting, drawing, saving."""
 
 from bayes_recsys.inference.checkpoint import ModelFolderError, load_model, save_model
-from bayes_recsys.inference.fit import Fit, check_sites, fit
+from bayes_recsys.inference.fit import CollapseWarning, Fit, check_sites, fit
 from bayes_recsys.inference.predict import Draws, draw
 from bayes_recsys.inference.schedules import CyclicWarmup, LinearWarmup
+from bayes_recsys.inference.scores import score_summary
 
 __all__ = [
+    "CollapseWarning",
     "CyclicWarmup",
     "Draws",
     "Fit",
@@ -16,4 +18,5 @@ __all__ = [
     "fit",
     "load_model",
     "save_model",
+    "score_summary",
 ]

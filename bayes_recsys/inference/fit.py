@@ -22,10 +22,20 @@ from bayes_recsys.data.negatives import negative_sampler
 from bayes_recsys.data.split import Split
 from bayes_recsys.evaluation.evaluate import evaluate
 from bayes_recsys.inference.schedules import Schedule
+from bayes_recsys.inference.scores import score_summary
 from bayes_recsys.likelihoods import Bernoulli, Likelihood
 from bayes_recsys.models.base import KL_REDUCTIONS, Model
 
 MONITOR = "ndcg@10"
+
+
+# Below this sd of ln(posterior mean / prior mean) scores count as their prior. Untrained models
+# have 0.02 and more.
+COLLAPSED_SPREAD = 0.01
+
+
+class CollapseWarning(UserWarning):
+    """The scores ended as their prior."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +106,9 @@ def fit(
         accelerator: ``"cpu"``, ``"cuda"``, ``"auto"``, .. as Lightning Fabric names them.
         progress: Print a line per epoch, and in a terminal a progress bar.
 
+    Warns:
+        CollapseWarning: The scores ended as their prior, with what to do about it.
+
     Raises:
         ValueError: An argument is out of range, the split has no leave-one-out item or is not the
             one of the model's histories, or model and guide do not have the same latent sites.
@@ -164,6 +177,7 @@ def fit(
             if best_state is not None:
                 model.load_state_dict(best_state)
             model.cpu().eval()
+    _warn_of_collapse(model)
     history = pd.DataFrame(rows, columns=["epoch", "loss", MONITOR, "seconds"])
     return Fit(model, history, best_epoch, stopped)
 
@@ -197,6 +211,23 @@ def _train_epoch(fabric, objective, optimizer, batches, epoch, terms, bar) -> fl
             "weight_decay"
         )
     return sum(losses) / len(losses)
+
+
+def _warn_of_collapse(model: Model) -> None:
+    if not model.is_random:
+        return
+    summary = score_summary(model)
+    collapsed = summary[summary["spread"] < COLLAPSED_SPREAD]
+    if len(collapsed):
+        kl, floor = collapsed[["kl", "floor"]].mean()
+        warnings.warn(
+            f"the scores of {', '.join(collapsed.index)} are their prior: means differ by "
+            f"{collapsed['spread'].max():.2g} on the log scale, divergence {kl:.3f} nats an entry, "
+            f"least possible {floor:.3f}. Attention learned nothing. Lower kl_weight, use "
+            "kl_reduction='mean', or warm the weight up",
+            CollapseWarning,
+            stacklevel=3,
+        )
 
 
 def check_sites(model: Model, batch: Batch, *terms) -> None:

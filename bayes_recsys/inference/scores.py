@@ -35,7 +35,10 @@ def score_summary(
         ``floor``
             the least it can be with these widths
         ``excess``
-            ``kl - floor``: near 0 the scores are their prior, and attention learned nothing
+            ``kl - floor``
+        ``spread``
+            standard deviation over a history of ``ln(posterior mean / prior mean)``: at 0 the
+            scores are their prior but for a constant, and attention learned nothing
         ``effective``
             share of the history that carries the attention, ``exp(entropy of α / Σα) / L``, in
             (0, 1]; 1 is even attention
@@ -47,7 +50,7 @@ def score_summary(
         >>> import bayes_recsys as br
         >>> split = br.data.split(br.data.synthetic(n_users=20, n_items=50, seed=0).interactions)
         >>> score_summary(br.models.BAMF(br.data.histories(split))).columns.tolist()
-        ['kl', 'floor', 'excess', 'effective']
+        ['kl', 'floor', 'excess', 'spread', 'effective']
     """
     if not model.is_random:
         raise ValueError("the model is deterministic: it has no scores to summarise")
@@ -65,10 +68,25 @@ def score_summary(
         q, p = site.guide(), site.prior()
         kl = kl_divergence(q, p)[batch.valid].mean().item()
         floor = p.family.divergence_floor(q.family)
+        length = batch.valid.sum(-1)
+        shift = q.log_mean - p.log_mean
         weight = site.expected_weights()
         share = weight / weight.sum(-1, keepdim=True)
         entropy = -torch.special.xlogy(share, share).sum(-1)
-        length = batch.valid.sum(-1)
         effective = (entropy.exp() / length)[length > 0].mean().item()
-        rows[name] = {"kl": kl, "floor": floor, "excess": kl - floor, "effective": effective}
+        rows[name] = {
+            "kl": kl,
+            "floor": floor,
+            "excess": kl - floor,
+            "spread": _within(shift, batch.valid),
+            "effective": effective,
+        }
     return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def _within(values: torch.Tensor, valid: torch.Tensor) -> float:
+    """Root of the mean variance of ``values [G, C, L]`` over the valid entries of each row."""
+    length = valid.sum(-1, keepdim=True)
+    mean = (values * valid).sum(-1, keepdim=True) / length.clamp(min=1)
+    square = ((values - mean).square() * valid).sum(-1, keepdim=True) / length.clamp(min=1)
+    return square[length > 0].mean().sqrt().item()
