@@ -107,6 +107,14 @@ class TestFit:
         with pytest.raises(ValueError, match=r"(epochs|period) must be positive"):
             schedule(1.0, 0)
 
+    def test_scores_that_end_as_their_prior_are_reported(self, histories, split):
+        model = br.models.BAMF(histories, guide=br.Gamma(0.1), prior=br.Gamma(1.0))
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.zero_()
+        with pytest.warns(br.inference.CollapseWarning, match="user_attention, item_attention are"):
+            br.fit(model, split, max_epochs=1, learning_rate=1e-12, progress=False)
+
     def test_divergence_is_an_error(self, histories, split):
         with pytest.raises(FloatingPointError, match="lower learning_rate"):
             fit(histories, split, learning_rate=1e4, max_epochs=20)

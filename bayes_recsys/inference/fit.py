@@ -29,9 +29,9 @@ from bayes_recsys.models.base import KL_REDUCTIONS, Model
 MONITOR = "ndcg@10"
 
 
-# Below this sd of ln(posterior mean / prior mean) scores count as their prior. Untrained models
-# have 0.02 and more.
-COLLAPSED_SPREAD = 0.01
+# Below these a site's scores count as their prior: sd of ln(posterior mean / prior mean) within a
+# history, and nats an entry above the least divergence.
+COLLAPSED_SPREAD, COLLAPSED_EXCESS = 0.02, 0.005
 
 
 class CollapseWarning(UserWarning):
@@ -217,7 +217,8 @@ def _warn_of_collapse(model: Model) -> None:
     if not model.is_random:
         return
     summary = score_summary(model)
-    collapsed = summary[summary["spread"] < COLLAPSED_SPREAD]
+    at_floor = summary["excess"] < COLLAPSED_EXCESS
+    collapsed = summary[at_floor & (summary["spread"] < COLLAPSED_SPREAD)]
     if len(collapsed):
         kl, floor = collapsed[["kl", "floor"]].mean()
         warnings.warn(

@@ -1,6 +1,6 @@
 """A Markdown table of finished runs, from the metrics.json each of them left.
 
-python benchmarks/tabulate.py runs/bamf runs/leak
+python benchmarks/runs.py runs/bamf runs/leak
 """
 
 from __future__ import annotations
