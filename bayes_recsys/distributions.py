@@ -1,8 +1,10 @@
-"""The distribution of attention scores, and the exact divergence between any two."""
+"""Attention scores as random variables, and the exact divergence between any two."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from pyro.distributions import TorchDistribution
@@ -10,12 +12,73 @@ from torch import Tensor
 from torch.distributions import constraints
 from torch.distributions.kl import register_kl
 
-if TYPE_CHECKING:
-    from bayes_recsys.families import RandomFamily
-
-
+SMALLEST_SCALE, LARGEST_SCALE = 1e-3, 5.0
 # Draws of ln s are held within this, where exp and its gradient are finite in single precision.
 LARGEST_LOG = 80.0
+
+
+@dataclass(frozen=True)
+class RandomFamily(ABC):
+    """What every random family knows of ``x = ln(s / E[s])``, its noise on the log scale.
+
+    Args:
+        scale: Standard deviation of ``ln s``, from 0.001 to 5.
+
+    Raises:
+        ValueError: ``scale`` is out of range.
+    """
+
+    scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not SMALLEST_SCALE <= self.scale <= LARGEST_SCALE:
+            raise ValueError(
+                f"{type(self).__name__}: scale, the standard deviation of ln s, must be between "
+                f"{SMALLEST_SCALE} and {LARGEST_SCALE:g}, not {self.scale}"
+            )
+
+    def distribution(self, log_mean: Tensor) -> Score:
+        """The distribution of scores with mean ``exp(log_mean)``; batch shape of ``log_mean``."""
+        return Score(log_mean, self)
+
+    def log_moment(self, log_mean: Tensor, power: float) -> Tensor:
+        """``ln E[s^power]`` for any ``power`` of at least 0, shape of ``log_mean``."""
+        return power * log_mean + self.log_noise_moment(power)
+
+    @abstractmethod
+    def log_noise(self, shape: torch.Size, like: Tensor) -> Tensor:
+        """Draws of ``x``, of the given shape, with dtype and device of ``like``."""
+
+    @abstractmethod
+    def log_density(self, x: Tensor) -> Tensor:
+        """``ln p(x)``, shape of ``x``."""
+
+    @property
+    @abstractmethod
+    def expected_log(self) -> float:
+        """``E[x]``, never positive (Jensen)."""
+
+    @property
+    @abstractmethod
+    def entropy_log(self) -> float:
+        """Differential entropy of ``x``, in nats."""
+
+    @abstractmethod
+    def log_noise_moment(self, power: float) -> float:
+        """``ln E[exp(power · x)]``, 0 at 0 and 1."""
+
+    @abstractmethod
+    def expected_log_density(self, shift: Tensor, other: RandomFamily) -> Tensor:
+        """``E[ln p(shift + x)]`` with ``x`` drawn from the ``other`` family, shape of ``shift``."""
+
+    @abstractmethod
+    def closest_shift(self, other: RandomFamily) -> float:
+        """The shift at which :meth:`expected_log_density` is largest."""
+
+    def divergence_floor(self, other: RandomFamily) -> float:
+        """The least divergence, over all means, of the ``other`` family from this one."""
+        shift = torch.tensor(self.closest_shift(other), dtype=torch.float64)
+        return -other.entropy_log - float(self.expected_log_density(shift, other))
 
 
 class Score(TorchDistribution):

@@ -8,7 +8,6 @@ deviation of ``ln s``, so that a family can be swapped and the width stays.
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -16,9 +15,7 @@ import torch
 from scipy import special
 from torch import Tensor
 
-from bayes_recsys.distributions import Score
-
-SMALLEST_SCALE, LARGEST_SCALE = 1e-3, 5.0
+from bayes_recsys.distributions import RandomFamily
 
 
 @dataclass(frozen=True)
@@ -35,70 +32,6 @@ class Point:
     def log_moment(self, log_mean: Tensor, power: float) -> Tensor:
         """``ln E[s^power] = power · log_mean``, shape of ``log_mean``."""
         return power * log_mean
-
-
-@dataclass(frozen=True)
-class RandomFamily(ABC):
-    """What every random family knows of ``x = ln(s / E[s])``, its noise on the log scale.
-
-    Args:
-        scale: Standard deviation of ``ln s``, from 0.001 to 5.
-
-    Raises:
-        ValueError: ``scale`` is out of range.
-    """
-
-    scale: float = 1.0
-
-    def __post_init__(self) -> None:
-        if not SMALLEST_SCALE <= self.scale <= LARGEST_SCALE:
-            raise ValueError(
-                f"{type(self).__name__}: scale, the standard deviation of ln s, must be between "
-                f"{SMALLEST_SCALE} and {LARGEST_SCALE:g}, not {self.scale}"
-            )
-
-    def distribution(self, log_mean: Tensor) -> Score:
-        """The distribution of scores with mean ``exp(log_mean)``; batch shape of ``log_mean``."""
-        return Score(log_mean, self)
-
-    def log_moment(self, log_mean: Tensor, power: float) -> Tensor:
-        """``ln E[s^power]`` for any ``power`` of at least 0, shape of ``log_mean``."""
-        return power * log_mean + self.log_noise_moment(power)
-
-    @abstractmethod
-    def log_noise(self, shape: torch.Size, like: Tensor) -> Tensor:
-        """Draws of ``x``, of the given shape, with dtype and device of ``like``."""
-
-    @abstractmethod
-    def log_density(self, x: Tensor) -> Tensor:
-        """``ln p(x)``, shape of ``x``."""
-
-    @property
-    @abstractmethod
-    def expected_log(self) -> float:
-        """``E[x]``, never positive (Jensen)."""
-
-    @property
-    @abstractmethod
-    def entropy_log(self) -> float:
-        """Differential entropy of ``x``, in nats."""
-
-    @abstractmethod
-    def log_noise_moment(self, power: float) -> float:
-        """``ln E[exp(power · x)]``, 0 at 0 and 1."""
-
-    @abstractmethod
-    def expected_log_density(self, shift: Tensor, other: RandomFamily) -> Tensor:
-        """``E[ln p(shift + x)]`` with ``x`` drawn from the ``other`` family, shape of ``shift``."""
-
-    @abstractmethod
-    def closest_shift(self, other: RandomFamily) -> float:
-        """The shift at which :meth:`expected_log_density` is largest."""
-
-    def divergence_floor(self, other: RandomFamily) -> float:
-        """The least divergence, over all means, of the ``other`` family from this one."""
-        shift = torch.tensor(self.closest_shift(other), dtype=torch.float64)
-        return -other.entropy_log - float(self.expected_log_density(shift, other))
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """Fitting, drawing, saving."""
 
 from bayes_recsys.inference.checkpoint import ModelFolderError, load_model, save_model
-from bayes_recsys.inference.fit import CollapseWarning, Fit, check_sites, fit
+from bayes_recsys.inference.checks import CollapseWarning, check_sites
+from bayes_recsys.inference.fit import Fit, fit
 from bayes_recsys.inference.predict import Draws, draw
 from bayes_recsys.inference.schedules import CyclicWarmup, LinearWarmup
 from bayes_recsys.inference.scores import score_summary

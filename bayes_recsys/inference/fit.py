@@ -9,33 +9,27 @@ from dataclasses import dataclass
 
 import pandas as pd
 import pyro
-import pyro.poutine as poutine
 import torch
 from lightning_fabric import Fabric
 from pyro.infer import ELBO, Trace_ELBO
-from pyro.poutine.util import site_is_subsample
 from tqdm.auto import tqdm
 
-from bayes_recsys.data.batches import Batch, TrainingBatches
+from bayes_recsys.data.batches import TrainingBatches
 from bayes_recsys.data.histories import check_split
 from bayes_recsys.data.negatives import negative_sampler
 from bayes_recsys.data.split import Split
 from bayes_recsys.evaluation.evaluate import evaluate
+from bayes_recsys.inference.checks import (
+    check_monitor,
+    check_options,
+    check_sites,
+    warn_of_collapse,
+)
 from bayes_recsys.inference.schedules import Schedule
-from bayes_recsys.inference.scores import score_summary
 from bayes_recsys.likelihoods import Bernoulli, Likelihood
-from bayes_recsys.models.base import KL_REDUCTIONS, Model
+from bayes_recsys.models.base import Model
 
 MONITOR = "ndcg@10"
-
-
-# Below these a site's scores count as their prior: sd of ln(posterior mean / prior mean) within a
-# history, and nats an entry above the least divergence.
-COLLAPSED_SPREAD, COLLAPSED_EXCESS = 0.02, 0.005
-
-
-class CollapseWarning(UserWarning):
-    """The scores ended as their prior."""
 
 
 @dataclass(frozen=True)
@@ -116,8 +110,8 @@ def fit(
     """
     if not isinstance(likelihood, Likelihood):
         raise TypeError(f"likelihood must be like Bernoulli(negatives=4), not {likelihood!r}")
-    _check(kl_weight, kl_reduction, max_epochs, patience, pairs)
-    _check_monitor(split)
+    check_options(kl_weight, kl_reduction, max_epochs, patience, pairs)
+    check_monitor(split)
     check_split(model.histories, split)
     batches = TrainingBatches(
         positives=split.items_by_user("train"),
@@ -134,9 +128,9 @@ def fit(
     elbo = Trace_ELBO() if elbo is None else elbo
     objective, optimizer = fabric.setup(elbo(model, model.guide), optimizer)
 
-    def terms(time: float) -> tuple[Likelihood, float, str]:
-        """What model and guide are called with, ``time`` epochs after the start."""
-        weight = kl_weight if isinstance(kl_weight, (int, float)) else kl_weight(time)
+    def terms(now: float) -> tuple[Likelihood, float, str]:
+        """What model and guide are called with, ``now`` epochs after the start."""
+        weight = kl_weight if isinstance(kl_weight, (int, float)) else kl_weight(now)
         return likelihood, weight, kl_reduction
 
     rows: list[dict] = []
@@ -177,7 +171,7 @@ def fit(
             if best_state is not None:
                 model.load_state_dict(best_state)
             model.cpu().eval()
-    _warn_of_collapse(model)
+    warn_of_collapse(model)
     history = pd.DataFrame(rows, columns=["epoch", "loss", MONITOR, "seconds"])
     return Fit(model, history, best_epoch, stopped)
 
@@ -193,8 +187,8 @@ def _train_epoch(fabric, objective, optimizer, batches, epoch, terms, bar) -> fl
             bar.set_description(f"epoch {epoch}")
         # Pyro's checks of shapes and supports cost memory passes: the first batch has them.
         with pyro.validation_enabled(epoch == 1 and not losses):
-            time = epoch - 1 + len(losses) / batch.scale
-            loss = objective(fabric.to_device(batch), *terms(time)) / n_pairs
+            now = epoch - 1 + len(losses) / batch.scale
+            loss = objective(fabric.to_device(batch), *terms(now)) / n_pairs
         losses.append(loss.item())
         if not math.isfinite(losses[-1]):
             raise FloatingPointError(
@@ -211,62 +205,3 @@ def _train_epoch(fabric, objective, optimizer, batches, epoch, terms, bar) -> fl
             "weight_decay"
         )
     return sum(losses) / len(losses)
-
-
-def _warn_of_collapse(model: Model) -> None:
-    if not model.is_random:
-        return
-    summary = score_summary(model)
-    at_floor = summary["excess"] < COLLAPSED_EXCESS
-    collapsed = summary[at_floor & (summary["spread"] < COLLAPSED_SPREAD)]
-    if len(collapsed):
-        kl, floor = collapsed[["kl", "floor"]].mean()
-        warnings.warn(
-            f"the scores of {', '.join(collapsed.index)} are their prior: means differ by "
-            f"{collapsed['spread'].max():.2g} on the log scale, divergence {kl:.3f} nats an entry, "
-            f"least possible {floor:.3f}. Attention learned nothing. Lower kl_weight, use "
-            "kl_reduction='mean', or warm the weight up",
-            CollapseWarning,
-            stacklevel=3,
-        )
-
-
-def check_sites(model: Model, batch: Batch, *terms) -> None:
-    """Refuse a pair whose latent sites differ; Pyro only warns, and trains the wrong thing.
-
-    Raises:
-        ValueError: A latent site of the model is missing in the guide, or the reverse.
-    """
-    with torch.no_grad(), pyro.validation_enabled(False):
-        guide = poutine.trace(model.guide).get_trace(batch, *terms)
-        replayed = poutine.trace(poutine.replay(model.model, trace=guide)).get_trace(batch, *terms)
-    in_model, in_guide = (
-        {name for name in trace.stochastic_nodes if not site_is_subsample(trace.nodes[name])}
-        for trace in (replayed, guide)
-    )
-    if in_model != in_guide:
-        raise ValueError(
-            f"latent sites of model and guide differ: only in the model "
-            f"{sorted(in_model - in_guide)}, only in the guide {sorted(in_guide - in_model)}"
-        )
-
-
-def _check(
-    kl_weight: float | Schedule, kl_reduction: str, max_epochs: int, patience: int, pairs: int
-) -> None:
-    if isinstance(kl_weight, (int, float)) and not kl_weight > 0:
-        raise ValueError(
-            f"kl_weight must be positive, not {kl_weight}; for no latent scores use guide=Point()"
-        )
-    if kl_reduction not in KL_REDUCTIONS:
-        raise ValueError(f"kl_reduction must be 'sum' or 'mean', not {kl_reduction!r}")
-    if min(max_epochs, patience, pairs) < 1:
-        raise ValueError("max_epochs, patience and pairs must be at least 1")
-
-
-def _check_monitor(split: Split) -> None:
-    if not len(split.leave_one_out):
-        raise ValueError(
-            "the split has no leave-one-out item to stop early by: give validation a share of "
-            "ratio, or use users with more interactions"
-        )
