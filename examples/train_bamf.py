@@ -101,9 +101,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     training.add_argument("--device", choices=("cpu", "cuda", "mps"), default="cpu")
     options = parser.parse_args(arguments)
 
-    def refuse(message: str) -> None:
-        parser.error(message)
-
+    refuse = parser.error
     if options.data not in DATA and not Path(options.data).exists():
         refuse(f"--data {options.data!r}: choose from {', '.join(DATA)}, or name an existing file")
     if (options.user or options.item) and not Path(options.data).is_file():
@@ -217,6 +215,8 @@ def main(arguments: list[str] | None = None) -> None:
     print("\nTest items ranked; mean over users [95 % bootstrap interval].")
     print("full: against the whole catalogue; sampled: against 99 random items per positive.")
     print(pd.DataFrame(rows).T.to_string(), "\n")
+    if options.negatives_exclude == "all":
+        print("Held-out items were never drawn as negatives: a leak. Not comparable with others.\n")
     write_metrics(options, interactions, fit, summaries)
 
     recommendations = br.recommend(model, seed=options.seed, progress=True)

@@ -175,6 +175,7 @@ def test_report_is_a_table(split):
         ({"protocol": "half"}, "protocol must be one of full, sampled"),
         ({"part": "train"}, "part must be"),
         ({"ks": (0,)}, "ks must be"),
+        ({"ks": 10}, "ks must be a tuple"),
     ],
 )
 def test_bad_arguments_are_named(options, message, split):

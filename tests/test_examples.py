@@ -56,11 +56,13 @@ def test_writes_everything(train_bamf, folder, options, tmp_path, capsys):
     for protocol in ("full", "sampled"):
         assert {"mean", "low", "high"} == set(metrics["protocols"][protocol]["ndcg@10"])
         assert len(metrics["protocols"][protocol]) == 20
+    printed = capsys.readouterr().out
+    assert ("a leak" in printed) == ("all" in options)
     table = pd.read_csv(out / "recommendations.csv")
     assert table.columns.tolist() == ["user", "rank", "item", "title", "score", "sd"]
     assert len(table) == 400
     assert table["title"].str.startswith("Film, number").all()
-    assert "Film, number" in capsys.readouterr().out
+    assert "Film, number" in printed
     model = br.load_model(out / "model")
     assert model.score(torch.tensor([0]), torch.tensor([[1, 2]])).isfinite().all()
 

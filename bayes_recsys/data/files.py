@@ -66,7 +66,7 @@ def read_ratings(
     path = Path(path)
     ratings_path, titles = (_open_folder(path)) if path.is_dir() else (path, None)
     frame = _read_table(ratings_path)
-    headless = ratings_path.suffix in (".dat", ".data")
+    headless = ratings_path.suffix.lower() in (".dat", ".data")
     user = _column(frame, ratings_path, "user", user, USER_NAMES)
     item = _column(frame, ratings_path, "item", item, ITEM_NAMES)
     if user == item:

@@ -112,8 +112,8 @@ def evaluate(
         raise TypeError(f"a scorer has score(user, item); {type(scorer).__name__} has not")
     if isinstance(scorer, Model):
         check_split(scorer.histories, split)
-    if not ks or min(ks) < 1:
-        raise ValueError(f"ks must be cut-offs of at least 1, not {ks}")
+    if isinstance(ks, int) or not ks or min(ks) < 1:
+        raise ValueError(f"ks must be a tuple of cut-offs of at least 1, not {ks}")
     users, hits, n_relevant = [], [], []
     todo = tqdm(
         cases(split, protocol, part, seed),
