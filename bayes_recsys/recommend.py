@@ -22,7 +22,7 @@ def recommend(
     seed: int = 0,
     progress: bool = False,
 ) -> pd.DataFrame:
-    """Top-``k`` items per user among those not in the user's training or validation items.
+    """Top-``k`` items per user among those the user has in no part of the data.
 
     Items are ranked with expected scores, as :func:`~bayes_recsys.evaluation.evaluate.evaluate`
     ranks them; the best ``k`` are then drawn from the posterior for their spread.

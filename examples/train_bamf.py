@@ -1,7 +1,7 @@
 """Train BAMF on a ratings data set, evaluate it, and look at its posterior.
 
-    python examples/train_bamf.py --data 100k --out demo
-    python examples/train_bamf.py --data path/to/ratings.csv --energy prod --combine prod
+    .venv/bin/python examples/train_bamf.py --data 100k --out demo
+    .venv/bin/python examples/train_bamf.py --data path/to/ratings.csv --energy prod --combine prod
 
 Writes into the output folder: metrics.json, recommendations.csv, posterior.nc (open it with
 ArviZ), attention.png, loss.png and model/ (load it with bayes_recsys.load_model).
@@ -25,7 +25,19 @@ from bayes_recsys.nn import COMBINES, ENERGIES
 
 DATA = (*MOVIELENS, "synthetic")
 FAMILY_NAMES = {name.lower(): family for name, family in FAMILIES.items()}
+ENDINGS = {
+    "epochs": "all epochs done",
+    "patience": "no more improvement",
+    "interrupted": "interrupted",
+}
 SHOWN = ("hr@10", "ndcg@10", "precision@10", "recall@10", "map@10")
+
+
+class Help(argparse.ArgumentDefaultsHelpFormatter):
+    """Adds the default to the help of an option, unless there is none to add."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        return action.help if action.default is None else super()._get_help_string(action)
 
 
 def positive(text: str) -> int:
@@ -45,13 +57,14 @@ def not_negative(text: str) -> int:
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__.splitlines()[0],
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=Help,
         allow_abbrev=False,
     )
     add = parser.add_argument
     add("--data", default="100k", help=f"{', '.join(DATA)}, a ratings file or a MovieLens folder")
     add("--user", help="name of the user column of a ratings file")
     add("--item", help="name of the item column of a ratings file")
+    add("--min-rating", type=float, help="leave out ratings below (default: all are positives)")
     add("--out", type=Path, default=Path("runs/bamf"), help="folder for what is written")
     model = parser.add_argument_group("model")
     model.add_argument("--energy", choices=ENERGIES, default="dot")
@@ -106,6 +119,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         refuse(f"--data {options.data!r}: choose from {', '.join(DATA)}, or name an existing file")
     if (options.user or options.item) and not Path(options.data).is_file():
         refuse("--user and --item name columns of a ratings file; give one with --data")
+    if options.min_rating is not None and options.data == "synthetic":
+        refuse("--min-rating: the synthetic data has no ratings")
     if options.device != "cpu" and not getattr(torch, options.device).is_available():
         refuse(f"--device {options.device}: there is none on this machine; use cpu")
     if options.out.exists() and not options.out.is_dir():
@@ -136,8 +151,10 @@ def read_data(options: argparse.Namespace) -> br.data.Interactions:
     if options.data == "synthetic":
         return br.data.synthetic(seed=options.seed).interactions
     if options.data in MOVIELENS:
-        return br.data.load_movielens(options.data)
-    return br.data.read_ratings(options.data, user=options.user, item=options.item)
+        return br.data.load_movielens(options.data, min_rating=options.min_rating)
+    return br.data.read_ratings(
+        options.data, user=options.user, item=options.item, min_rating=options.min_rating
+    )
 
 
 def build(options: argparse.Namespace, histories: br.data.Histories) -> br.models.BAMF:
@@ -198,7 +215,7 @@ def main(arguments: list[str] | None = None) -> None:
     )
     if not fit.best_epoch:
         sys.exit("interrupted before the first epoch was finished: nothing was written")
-    print(f"\nstopped by {fit.stopped}; kept epoch {fit.best_epoch} of {len(fit.history)}")
+    print(f"\nended: {ENDINGS[fit.stopped]}; kept epoch {fit.best_epoch} of {len(fit.history)}")
 
     br.save_model(model, options.out / "model")
     plot_loss(fit.history, fit.best_epoch).savefig(options.out / "loss.png", dpi=120)
@@ -213,11 +230,18 @@ def main(arguments: list[str] | None = None) -> None:
             )
             summaries[name, protocol] = summary
     print("\nTest items ranked; mean over users [95 % bootstrap interval].")
-    print("full: against the whole catalogue; sampled: against 99 random items per positive.")
+    print(
+        "full: against the whole catalogue; sampled: against 99 random items per positive, if there are."
+    )
     print(pd.DataFrame(rows).T.to_string(), "\n")
     if options.negatives_exclude == "all":
         print("Held-out items were never drawn as negatives: a leak. Not comparable with others.\n")
     write_metrics(options, interactions, fit, summaries)
+    if model.is_random:
+        print(
+            "What the scores learned beyond their prior (nats an entry; effective 1 = even attention):"
+        )
+        print(br.score_summary(model).round(3).to_string(), "\n")
 
     recommendations = br.recommend(model, seed=options.seed, progress=True)
     recommendations.to_csv(options.out / "recommendations.csv", index=False)

@@ -36,7 +36,8 @@ def test_the_model_of_the_contributing_guide(split, histories, tmp_path):
     plot_attention(br.posterior_tree(model, users=["3"]), "3")
 
 
-def test_the_example_of_the_readme(synthetic, monkeypatch, capsys):
+def test_the_example_of_the_readme(synthetic, monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
     mpl.use("agg")
     import_arviz()
     monkeypatch.setattr(br.data, "load_movielens", lambda name: synthetic.interactions)

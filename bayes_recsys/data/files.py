@@ -192,8 +192,13 @@ def _column(frame, path, kind: str, given: str | None, usual: tuple[str, ...]) -
     found = next((c for c in names if c in frame.columns), None)
     if found is None:
         have = ", ".join(map(repr, map(str, frame.columns)))
+        if len(frame.columns) == 1:
+            have += " alone: is it separated by commas (.csv) or tabs (.tsv), with a header?"
         wanted = repr(given) if given else f"for the {kind} ({', '.join(usual)})"
-        raise DataError(f"{path}: no column {wanted}; the file has {have}. Name it with {kind}=")
+        raise DataError(
+            f"{path}: no column {wanted}; the file has {have}. Name it with {kind}= "
+            f"(--{kind} of the examples)"
+        )
     return found
 
 

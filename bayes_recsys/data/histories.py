@@ -22,7 +22,7 @@ class Histories:
         item_ids: Item ids as text, shape ``[N]``.
         titles: Item titles, shape ``[N]``, or ``None``.
         entries: History ``R_u`` of every user, cut to the longest allowed length.
-        known: Training and validation items of every user, uncut: never recommended again.
+        known: Items of every user in any part: never recommended again. Models do not see them.
     """
 
     user_ids: np.ndarray
@@ -82,7 +82,7 @@ def histories(split: Split, *, max_length: int = 400) -> Histories:
         item_ids=data.item_ids,
         titles=data.titles,
         entries=Ragged.from_pairs(train.rows[kept], train.values[kept], data.n_users),
-        known=split.items_by_user("train", "validation"),
+        known=split.items_by_user(),
     )
 
 

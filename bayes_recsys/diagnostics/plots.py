@@ -50,14 +50,14 @@ def plot_attention(
     """Which history entries carry a recommendation, with intervals.
 
     One panel per target item: the ``top`` history entries by posterior mean *share* of attention,
-    ``α_j / Σ α``, with central posterior intervals. The dotted line is the share of an entry if
-    attention were even.
+    ``α_j / Σ α`` (the weights themselves sum to one only with ``beta=1``), with central posterior
+    intervals. The dotted line is the share of an entry if attention were even.
 
     Args:
         tree: From :func:`~bayes_recsys.diagnostics.arviz.posterior_tree`.
         user: A user id in the tree.
         site: The attention site; by default the last one, ``item_attention`` of BAMF.
-        items: Most panels; the targets with the highest mean logit are shown.
+        items: Most panels; the first targets of the tree are shown.
         top: Entries per panel.
         interval: Probability of the intervals.
 
@@ -80,11 +80,11 @@ def plot_attention(
     if not posterior.sizes["item"]:
         raise ValueError(f"the history of user {user!r} holds nothing but the targets")
     logit = posterior["logit"]
-    order = np.argsort(-logit.mean("sample").to_numpy(), kind="stable")[:items]
+    shown_items = min(items, logit.sizes["item"])
     tail = (1 - interval) / 2
 
-    figure = Figure(figsize=(4.6 * len(order), 0.6 + 0.36 * top), layout="constrained")
-    for axes, position in zip(figure.subplots(1, len(order), squeeze=False)[0], order, strict=True):
+    figure = Figure(figsize=(4.6 * shown_items, 0.6 + 0.36 * top), layout="constrained")
+    for position, axes in enumerate(figure.subplots(1, shown_items, squeeze=False)[0]):
         weight = posterior[f"{site}_weight"].isel(item=position).dropna("history", how="all")
         share = 100 * weight / weight.sum("history")
         best = np.argsort(-share.mean("sample").to_numpy(), kind="stable")[:top][::-1]
