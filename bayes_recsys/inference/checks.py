@@ -40,7 +40,7 @@ def warn_of_collapse(model: Model) -> None:
             f"least possible {floor:.3f}. Attention learned nothing. Lower kl_weight, use "
             "kl_reduction='mean', or warm the weight up",
             CollapseWarning,
-            stacklevel=4,
+            stacklevel=3,
         )
 
 
