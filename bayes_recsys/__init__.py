@@ -15,6 +15,7 @@ from bayes_recsys.inference import (
 )
 from bayes_recsys.likelihoods import Bernoulli, BradleyTerry
 from bayes_recsys.recommend import recommend
+from bayes_recsys.scores import Scores
 
 __version__ = "0.1.0"
 
@@ -27,6 +28,7 @@ __all__ = [
     "LogNormal",
     "Point",
     "Popularity",
+    "Scores",
     "Weibull",
     "data",
     "diagnostics",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -13,6 +13,7 @@ from torch.distributions import constraints
 from torch.distributions.kl import register_kl
 
 SMALLEST_SCALE, LARGEST_SCALE = 1e-3, 5.0
+LEARNED_SCALES = ("learned", "amortised")
 # Draws of ln s are held within this, where exp and its gradient are finite in single precision.
 LARGEST_LOG = 80.0
 
@@ -22,20 +23,40 @@ class RandomFamily(ABC):
     """What every random family knows of ``x = ln(s / E[s])``, its noise on the log scale.
 
     Args:
-        scale: Standard deviation of ``ln s``, from 0.001 to 5.
+        scale: Standard deviation of ``ln s``: a number from 0.001 to 5, or ``"learned"`` (one
+            number, fitted) or ``"amortised"`` (fitted, from query and key). A learned scale lives
+            in the :class:`~bayes_recsys.nn.attention.Attention` that uses the family; there
+            :meth:`with_scale` puts in its value, and only then has the family a distribution.
 
     Raises:
-        ValueError: ``scale`` is out of range.
+        ValueError: ``scale`` is out of range, or no such word.
     """
 
-    scale: float = 1.0
+    scale: float | str | Tensor = 1.0
 
     def __post_init__(self) -> None:
-        if not SMALLEST_SCALE <= self.scale <= LARGEST_SCALE:
+        if isinstance(self.scale, Tensor) or self.scale in LEARNED_SCALES:
+            return
+        if isinstance(self.scale, str) or not SMALLEST_SCALE <= self.scale <= LARGEST_SCALE:
             raise ValueError(
                 f"{type(self).__name__}: scale, the standard deviation of ln s, must be between "
-                f"{SMALLEST_SCALE} and {LARGEST_SCALE:g}, not {self.scale}"
+                f"{SMALLEST_SCALE} and {LARGEST_SCALE:g}, or 'learned' or 'amortised', not "
+                f"{self.scale!r}"
             )
+
+    def with_scale(self, scale: Tensor) -> RandomFamily:
+        """The same family with this standard deviation of ``ln s``; its shape broadcasts to that
+        of ``log_mean``."""
+        return replace(self, scale=scale)
+
+    @property
+    def sigma(self) -> Tensor:
+        """The scale as a tensor, in double precision and without dimensions if it is a number."""
+        if isinstance(self.scale, str):
+            raise ValueError(f"{self}: its scale has no value outside an Attention that learns it")
+        if isinstance(self.scale, Tensor):
+            return self.scale
+        return torch.tensor(self.scale, dtype=torch.float64)
 
     def distribution(self, log_mean: Tensor) -> Score:
         """The distribution of scores with mean ``exp(log_mean)``; batch shape of ``log_mean``."""
@@ -43,11 +64,18 @@ class RandomFamily(ABC):
 
     def log_moment(self, log_mean: Tensor, power: float) -> Tensor:
         """``ln E[s^power]`` for any ``power`` of at least 0, shape of ``log_mean``."""
+        if power == 1:
+            return log_mean
         return power * log_mean + self.log_noise_moment(power)
+
+    def divergence_floor(self, other: RandomFamily) -> Tensor:
+        """The least divergence, over all means, of the ``other`` family from this one; shape of the
+        scales."""
+        return -other.entropy_log - self.expected_log_density(self.closest_shift(other), other)
 
     @abstractmethod
     def log_noise(self, shape: torch.Size, like: Tensor) -> Tensor:
-        """Draws of ``x``, of the given shape, with dtype and device of ``like``."""
+        """Reparameterised draws of ``x``, of the given shape, with dtype and device of ``like``."""
 
     @abstractmethod
     def log_density(self, x: Tensor) -> Tensor:
@@ -55,16 +83,16 @@ class RandomFamily(ABC):
 
     @property
     @abstractmethod
-    def expected_log(self) -> float:
-        """``E[x]``, never positive (Jensen)."""
+    def expected_log(self) -> Tensor:
+        """``E[x]``, never positive (Jensen); shape of the scale, as all that follow."""
 
     @property
     @abstractmethod
-    def entropy_log(self) -> float:
+    def entropy_log(self) -> Tensor:
         """Differential entropy of ``x``, in nats."""
 
     @abstractmethod
-    def log_noise_moment(self, power: float) -> float:
+    def log_noise_moment(self, power: float | Tensor) -> Tensor:
         """``ln E[exp(power · x)]``, 0 at 0 and 1."""
 
     @abstractmethod
@@ -72,19 +100,14 @@ class RandomFamily(ABC):
         """``E[ln p(shift + x)]`` with ``x`` drawn from the ``other`` family, shape of ``shift``."""
 
     @abstractmethod
-    def closest_shift(self, other: RandomFamily) -> float:
+    def closest_shift(self, other: RandomFamily) -> Tensor:
         """The shift at which :meth:`expected_log_density` is largest."""
-
-    def divergence_floor(self, other: RandomFamily) -> float:
-        """The least divergence, over all means, of the ``other`` family from this one."""
-        shift = torch.tensor(self.closest_shift(other), dtype=torch.float64)
-        return -other.entropy_log - float(self.expected_log_density(shift, other))
 
 
 class Score(TorchDistribution):
     """A positive score ``s = exp(log_mean + x)``, its noise ``x`` from a family.
 
-    Draws are reparameterised: the noise does not depend on ``log_mean``.
+    Draws are reparameterised in ``log_mean`` and in the family's scale.
 
     Args:
         log_mean: ``ln E[s]``, any shape; the batch shape.
@@ -125,10 +148,7 @@ class Score(TorchDistribution):
 
     @property
     def variance(self) -> Tensor:
-        return (
-            torch.expm1(self.log_mean.new_tensor(self.family.log_noise_moment(2.0)))
-            * (2 * self.log_mean).exp()
-        )
+        return torch.expm1(self.family.log_noise_moment(2.0)) * (2 * self.log_mean).exp()
 
     @property
     def expected_log(self) -> Tensor:
@@ -138,7 +158,7 @@ class Score(TorchDistribution):
     @property
     def variance_log(self) -> Tensor:
         """``Var[ln s]``, batch shape."""
-        return torch.full_like(self.log_mean, self.family.scale**2)
+        return self.family.sigma.square().to(self.log_mean).expand(self.batch_shape)
 
     def entropy(self) -> Tensor:
         """``H(s) = H(ln s) + E[ln s]``, batch shape."""

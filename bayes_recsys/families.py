@@ -2,7 +2,8 @@
 
 A family is a positive noise of mean one: a score is ``s = exp(log_mean) · noise``. Prior and guide
 choose theirs separately. All families are sized by the same number, ``scale``, the standard
-deviation of ``ln s``, so that a family can be swapped and the width stays.
+deviation of ``ln s``, so that a family can be swapped and the width stays; and all of their
+quantities are differentiable in it, so that it can be learned.
 """
 
 from __future__ import annotations
@@ -12,17 +13,20 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import torch
-from scipy import special
 from torch import Tensor
 
 from bayes_recsys.distributions import RandomFamily
+
+EULER = 0.5772156649015329
+LOG_ROOT_2PI = 0.5 * math.log(2 * math.pi)
 
 
 @dataclass(frozen=True)
 class Point:
     """No distribution at all: the score *is* ``exp(energy)``, and there is no latent site.
 
-    A model with ``guide=Point()`` is its own deterministic ablation, fitted by maximum likelihood.
+    A side of attention with ``Point()`` is its own deterministic ablation, fitted by maximum
+    likelihood.
 
     Example:
         >>> Point().log_moment(torch.tensor(0.5), power=2.0)
@@ -47,31 +51,32 @@ class LogNormal(RandomFamily):
     """
 
     def log_noise(self, shape: torch.Size, like: Tensor) -> Tensor:
+        sigma = self.sigma.to(like)
         noise = torch.randn(shape, dtype=like.dtype, device=like.device)
-        return noise.mul_(self.scale).sub_(0.5 * self.scale**2)
+        return torch.addcmul(-0.5 * sigma.square(), noise, sigma)
 
     def log_density(self, x: Tensor) -> Tensor:
-        standard = (x + 0.5 * self.scale**2) * (1 / self.scale)
-        return -0.5 * standard.square() - (math.log(self.scale) + 0.5 * math.log(2 * math.pi))
+        standard = (x + 0.5 * self.sigma.square()) / self.sigma
+        return -0.5 * standard.square() - (self.sigma.log() + LOG_ROOT_2PI)
 
     @property
-    def expected_log(self) -> float:
-        return -0.5 * self.scale**2
+    def expected_log(self) -> Tensor:
+        return -0.5 * self.sigma.square()
 
     @property
-    def entropy_log(self) -> float:
-        return math.log(self.scale) + 0.5 * (1 + math.log(2 * math.pi))
+    def entropy_log(self) -> Tensor:
+        return self.sigma.log() + (0.5 + LOG_ROOT_2PI)
 
-    def log_noise_moment(self, power: float) -> float:
-        return 0.5 * power * (power - 1) * self.scale**2
+    def log_noise_moment(self, power: float | Tensor) -> Tensor:
+        return 0.5 * power * (power - 1) * self.sigma.square()
 
     def expected_log_density(self, shift: Tensor, other: RandomFamily) -> Tensor:
-        mean = shift + (other.expected_log + 0.5 * self.scale**2)
-        square = (mean.square() + other.scale**2) / self.scale**2
-        return -0.5 * square - (math.log(self.scale) + 0.5 * math.log(2 * math.pi))
+        mean = shift + (other.expected_log + 0.5 * self.sigma.square())
+        square = (mean.square() + other.sigma.square()) / self.sigma.square()
+        return -0.5 * square - (self.sigma.log() + LOG_ROOT_2PI)
 
-    def closest_shift(self, other: RandomFamily) -> float:
-        return -other.expected_log - 0.5 * self.scale**2
+    def closest_shift(self, other: RandomFamily) -> Tensor:
+        return -other.expected_log - 0.5 * self.sigma.square()
 
 
 @dataclass(frozen=True)
@@ -85,56 +90,48 @@ class Gamma(RandomFamily):
 
     Example:
         >>> Gamma(scale=1.0).shape
-        1.4262...
+        tensor(1.4262..., dtype=torch.float64)
     """
 
     @cached_property
-    def shape(self) -> float:
-        """``a``, by Newton's method on ``ln ψ'(a)``, which is close to linear in ``ln a``."""
-        log_a = -2 * math.log(self.scale) if self.scale < 1 else -math.log(self.scale)
-        for _ in range(50):
-            a = math.exp(log_a)
-            gap = math.log(special.polygamma(1, a)) - 2 * math.log(self.scale)
-            step = gap / (a * special.polygamma(2, a) / special.polygamma(1, a))
-            log_a -= step
-            if abs(step) < 1e-14:
-                break
-        return math.exp(log_a)
+    def shape(self) -> Tensor:
+        """``a``, differentiable in the scale."""
+        return inverse_trigamma(self.sigma.square())
 
     @cached_property
-    def _constant(self) -> float:
+    def _constant(self) -> Tensor:
         """``a ln a - a - ln Γ(a)``."""
-        return self.shape * math.log(self.shape) - self.shape - math.lgamma(self.shape)
+        return self.shape * self.shape.log() - self.shape - self.shape.lgamma()
 
     def log_noise(self, shape: torch.Size, like: Tensor) -> Tensor:
         # Gamma(a) = Gamma(a + 1) · U^(1/a): on the log scale a small shape cannot underflow.
-        boost = self.shape < 1
-        a = torch.full(shape, self.shape + boost, dtype=like.dtype, device=like.device)
-        x = torch._standard_gamma(a).log_().sub_(math.log(self.shape))
-        if boost:
-            x.sub_(torch.empty_like(x).exponential_(), alpha=1 / self.shape)
-        return x
+        a = self.shape.to(like)
+        if (a >= 1).all():
+            return torch._standard_gamma(a.expand(shape)).log() - a.log()
+        minus_log_uniform = torch.empty(shape, dtype=like.dtype, device=like.device).exponential_()
+        log_boosted = torch._standard_gamma((a + 1).expand(shape)).log()
+        return log_boosted - minus_log_uniform / a - a.log()
 
     def log_density(self, x: Tensor) -> Tensor:
         return self._constant - self.shape * (x.expm1() - x)
 
     @property
-    def expected_log(self) -> float:
-        return float(special.digamma(self.shape)) - math.log(self.shape)
+    def expected_log(self) -> Tensor:
+        return self.shape.digamma() - self.shape.log()
 
     @property
-    def entropy_log(self) -> float:
+    def entropy_log(self) -> Tensor:
         return -self._constant - self.shape * self.expected_log
 
-    def log_noise_moment(self, power: float) -> float:
+    def log_noise_moment(self, power: float | Tensor) -> Tensor:
         a = self.shape
-        return math.lgamma(a + power) - math.lgamma(a) - power * math.log(a)
+        return (a + power).lgamma() - a.lgamma() - power * a.log()
 
     def expected_log_density(self, shift: Tensor, other: RandomFamily) -> Tensor:
         return self._constant - self.shape * (shift.expm1() - shift - other.expected_log)
 
-    def closest_shift(self, other: RandomFamily) -> float:
-        return 0.0
+    def closest_shift(self, other: RandomFamily) -> Tensor:
+        return torch.zeros_like(other.sigma)
 
 
 @dataclass(frozen=True)
@@ -148,49 +145,73 @@ class Weibull(RandomFamily):
 
     Example:
         >>> Weibull(scale=1.0).concentration
-        1.2825...
+        tensor(1.2825..., dtype=torch.float64)
     """
 
-    @property
-    def concentration(self) -> float:
+    @cached_property
+    def concentration(self) -> Tensor:
         """``k``."""
-        return math.pi / (math.sqrt(6) * self.scale)
+        return math.pi / (math.sqrt(6) * self.sigma)
 
-    @property
-    def _offset(self) -> float:
+    @cached_property
+    def _offset(self) -> Tensor:
         """``ln Γ(1 + 1/k)``."""
-        return math.lgamma(1 + 1 / self.concentration)
+        return (1 + 1 / self.concentration).lgamma()
 
     def log_noise(self, shape: torch.Size, like: Tensor) -> Tensor:
-        draws = torch.empty(shape, dtype=like.dtype, device=like.device).exponential_()
-        return draws.log_().mul_(1 / self.concentration).sub_(self._offset)
+        draws = torch.empty(shape, dtype=like.dtype, device=like.device).exponential_().log_()
+        return torch.addcmul(
+            -self._offset.to(like), draws, (1 / self.concentration).to(like)
+        )
 
     def log_density(self, x: Tensor) -> Tensor:
         log_exponential = (x + self._offset) * self.concentration
-        return log_exponential - log_exponential.exp() + math.log(self.concentration)
+        return log_exponential - log_exponential.exp() + self.concentration.log()
 
     @property
-    def expected_log(self) -> float:
-        return -_EULER / self.concentration - self._offset
+    def expected_log(self) -> Tensor:
+        return -EULER / self.concentration - self._offset
 
     @property
-    def entropy_log(self) -> float:
-        return _EULER + 1 - math.log(self.concentration)
+    def entropy_log(self) -> Tensor:
+        return EULER + 1 - self.concentration.log()
 
-    def log_noise_moment(self, power: float) -> float:
-        return math.lgamma(1 + power / self.concentration) - power * self._offset
+    def log_noise_moment(self, power: float | Tensor) -> Tensor:
+        return (1 + power / self.concentration).lgamma() - power * self._offset
 
     def expected_log_density(self, shift: Tensor, other: RandomFamily) -> Tensor:
         k = self.concentration
         moved = k * (shift + self._offset)
         power = (moved + other.log_noise_moment(k)).exp()
-        return moved + (math.log(k) + k * other.expected_log) - power
+        return moved + (k.log() + k * other.expected_log) - power
 
-    def closest_shift(self, other: RandomFamily) -> float:
+    def closest_shift(self, other: RandomFamily) -> Tensor:
         return -self._offset - other.log_noise_moment(self.concentration) / self.concentration
 
 
-_EULER = 0.5772156649015329
+def inverse_trigamma(y: Tensor) -> Tensor:
+    """``a`` with ``ψ'(a) = y``, for positive ``y``; differentiable.
+
+    Newton's method on ``ln ψ'``, which is close to linear in ``ln a``. The last step alone carries
+    the gradient: there it is exact by the implicit function theorem.
+
+    Example:
+        >>> inverse_trigamma(torch.tensor(torch.pi**2 / 6))
+        tensor(1.)
+    """
+    with torch.no_grad():
+        log_a = ((0.5 + (0.25 + y).sqrt()) / y).log()
+        for _ in range(5):
+            log_a = _newton(log_a, y)
+    return _newton(log_a, y).exp()
+
+
+def _newton(log_a: Tensor, y: Tensor) -> Tensor:
+    a = log_a.exp()
+    trigamma = torch.polygamma(1, a)
+    slope = a * torch.polygamma(2, a) / trigamma
+    return log_a - (trigamma.log() - y.log()) / slope
+
 
 Family = Point | LogNormal | Gamma | Weibull
 FAMILIES = {family.__name__: family for family in (Point, LogNormal, Gamma, Weibull)}

@@ -55,7 +55,7 @@ def test_default_targets_are_the_recommendations(model):
 
 
 def test_point_has_no_prior(histories):
-    tree = br.posterior_tree(make(br.models.BAMF, histories, guide=br.Point()), ["3"], draws=2)
+    tree = br.posterior_tree(make(br.models.BAMF, histories, user_scores=br.Point(), item_scores=br.Point()), ["3"], draws=2)
     assert set(tree.children) == {"posterior"}
 
 
@@ -100,11 +100,21 @@ def test_score_summary_tells_a_prior_from_a_posterior(model, histories):
             parameter.zero_()
     flat = br.score_summary(model)
     np.testing.assert_allclose(flat["excess"], 0.5 * (0.99 / 2) ** 2, rtol=1e-4)
-    assert flat["effective"].min() == pytest.approx(1.0)
+    assert flat["effective"].min() > 0.99
+    assert (flat["prior_effective"] < 0.75).all()
+    assert flat["contraction"].isna().all(), "a given width says nothing of the data"
     assert flat["spread"].max() == pytest.approx(0.0, abs=1e-6)
     assert flat.index.tolist() == ["user_attention", "item_attention"]
     with pytest.raises(ValueError, match="deterministic"):
-        br.score_summary(br.models.BAMF(histories, guide=br.Point()))
+        br.score_summary(br.models.BAMF(histories, user_scores=br.Point(), item_scores=br.Point()))
+
+
+def test_contraction_is_that_of_learned_widths(histories):
+    scores = br.Scores(br.LogNormal("learned"), br.LogNormal(2.0), scope="user")
+    model = br.models.BAMF(histories, user_scores=scores, item_scores=br.Point())
+    summary = br.score_summary(model)
+    assert summary.index.tolist() == ["user_attention"]
+    assert summary["contraction"].item() == pytest.approx(1 - 0.5**2 / 2.0**2, rel=1e-4)
 
 
 def test_bad_arguments(model):

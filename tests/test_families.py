@@ -31,8 +31,8 @@ def theirs(family, scale, log_mean):
     if family is LogNormal:
         return stats.lognorm(s=scale, scale=np.exp(log_mean - scale**2 / 2))
     if family is Gamma:
-        return stats.gamma(a=Gamma(scale).shape, scale=mean / Gamma(scale).shape)
-    k = Weibull(scale).concentration
+        return stats.gamma(a=Gamma(scale).shape.item(), scale=mean / Gamma(scale).shape.item())
+    k = Weibull(scale).concentration.item()
     return stats.weibull_min(c=k, scale=mean / stats.weibull_min(c=k).mean())
 
 
@@ -136,7 +136,7 @@ class TestDivergence:
         assert (terms.mean() - kl_divergence(q, p)).abs() < 4 * error
 
     def test_the_floor_is_the_least_over_all_means(self, q_family, p_family):
-        floor = p_family(1.0).divergence_floor(q_family(0.2))
+        floor = p_family(1.0).divergence_floor(q_family(0.2)).item()
         shifts = np.linspace(-3, 3, 301)
         by_search = min(
             kl_divergence(ours(q_family, 0.2, shift), ours(p_family, 1.0, 0.0)).item()
@@ -154,7 +154,8 @@ class TestDivergence:
 
     def test_both_elbos_agree_under_masks_and_scales(self, q_family, p_family, histories, batch):
         """In the mean of 60 estimates each, to four standard errors."""
-        model = make(br.models.BAMF, histories, guide=q_family(0.3), prior=p_family(0.8))
+        scores = br.Scores(guide=q_family(0.3), prior=p_family(0.8))
+        model = make(br.models.BAMF, histories, user_scores=scores, item_scores=scores)
         terms = (br.Bernoulli(2), 0.5, "mean")
 
         def estimates(elbo):
@@ -173,7 +174,7 @@ class TestDivergence:
 
 
 def test_agrees_with_torch_where_torch_has_it():
-    a, b, rate = Gamma(0.4).shape, Gamma(1.1).shape, np.exp(-0.3)
+    a, b, rate = Gamma(0.4).shape.item(), Gamma(1.1).shape.item(), np.exp(-0.3)
     other = kl_divergence(
         torch.distributions.Gamma(torch.tensor(a), torch.tensor(a)),
         torch.distributions.Gamma(torch.tensor(b), torch.tensor(b * rate)),

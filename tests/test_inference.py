@@ -108,7 +108,11 @@ class TestFit:
             schedule(1.0, 0)
 
     def test_scores_that_end_as_their_prior_are_reported(self, histories, split):
-        model = br.models.BAMF(histories, guide=br.Gamma(0.1), prior=br.Gamma(1.0))
+        model = br.models.BAMF(
+            histories,
+            user_scores=br.Scores(guide=br.Gamma(0.1), prior=br.Gamma(1.0)),
+            item_scores=br.Scores(guide=br.Weibull("learned"), prior=br.LogNormal(0.5)),
+        )
         with torch.no_grad():
             for parameter in model.parameters():
                 parameter.zero_()
@@ -177,7 +181,7 @@ class TestDraws:
                 torch.testing.assert_close(model.logits(batch, contexts), draws.logits[s])
 
     def test_chunks_of_a_deterministic_model_change_only_memory(self, histories):
-        model = make(br.models.BAMF, histories, guide=br.Point())
+        model = make(br.models.BAMF, histories, user_scores=br.Point(), item_scores=br.Point())
         user, item = torch.tensor([2, 3]), torch.tensor([[1, 2], [3, 4]])
         whole, parts = (br.draw(model, user, item, draws=7, entries=e).logits for e in (10**9, 1))
         assert whole.shape == (7, 2, 2)
@@ -209,7 +213,7 @@ class TestRecommend:
         assert (table["sd"] > 0).all()
 
     def test_point_is_certain_and_best_first(self, histories):
-        model = make(br.models.BAMF, histories, guide=br.Point())
+        model = make(br.models.BAMF, histories, user_scores=br.Point(), item_scores=br.Point())
         table = br.recommend(model, users=["3"], k=3)
         assert (table["sd"] < 1e-6).all()
         fresh = np.setdiff1d(np.arange(histories.n_items), histories.known.row(3))
@@ -284,7 +288,8 @@ class TestModelFolder:
             br.load_model(tmp_path / "mine")
         assert isinstance(br.load_model(tmp_path / "mine", Mine), Mine)
         about = json.loads((tmp_path / "mine" / "options.json").read_text())
-        assert about["options"]["guide"] == {"family": "LogNormal", "scale": 0.1}
+        guide = about["options"]["user_scores"]["guide"]
+        assert guide == {"class": "LogNormal", "scale": 0.1}
 
     def test_replaced_whole(self, folder, histories):
         (folder / "stray").touch()

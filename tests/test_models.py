@@ -6,7 +6,8 @@ import pyro
 import pyro.poutine as poutine
 import pytest
 import torch
-from pyro.infer import SVI, Trace_ELBO
+from pyro.infer import SVI, Trace_ELBO, TraceMeanField_ELBO
+from torch.distributions import kl_divergence
 
 import bayes_recsys as br
 from bayes_recsys.data import Ragged
@@ -79,8 +80,9 @@ class TestEveryModel:
         assert bool(latent) == model.is_random
         assert not trace.param_nodes
         for name in latent:
-            assert trace.nodes[name]["value"].shape == batch.valid.shape
-            assert (trace.nodes[name]["value"][batch.valid] > 0).all()
+            site = model.attend(batch)[name].site
+            assert trace.nodes[name]["value"].shape == site.shape
+            assert (trace.nodes[name]["value"][site] > 0).all()
 
     def test_save_and_load(self, model_class, options, histories, tmp_path):
         model = make(model_class, histories, **options)
@@ -151,7 +153,7 @@ def test_discovery_finds_models():
 
 
 def test_point_loss_is_the_scaled_cross_entropy(histories, batch):
-    model = make(br.models.BAMF, histories, guide=br.Point())
+    model = make(br.models.BAMF, histories, user_scores=br.Point(), item_scores=br.Point())
     logits = model.expected_logits(batch)
     cross_entropy = torch.nn.functional.binary_cross_entropy_with_logits(
         logits[batch.mask], batch.label[batch.mask], reduction="sum"
@@ -161,7 +163,7 @@ def test_point_loss_is_the_scaled_cross_entropy(histories, batch):
 
 
 def test_point_pairwise_loss_is_the_scaled_bpr_with_its_penalty(histories, batch):
-    model = make(br.models.BAMF, histories, guide=br.Point())
+    model = make(br.models.BAMF, histories, user_scores=br.Point(), item_scores=br.Point())
     likelihood = br.BradleyTerry(negatives=2, l2=0.3)
     loss = Trace_ELBO().differentiable_loss(model.model, model.guide, batch, likelihood)
     x = model.expected_logits(batch).unflatten(1, (-1, 3))
@@ -207,6 +209,45 @@ def test_tempering_scales_the_scores_terms_in_model_and_guide(histories, batch):
         assert replayed.nodes["label"]["scale"] == batch.scale
 
 
+USER_SCORES = br.Scores(br.Gamma("amortised"), br.Weibull(1.5), scope="user")
+
+
+def test_a_users_divergence_counts_once_in_an_epoch(histories, split):
+    """Whatever the blocks: the mean over batches is the sum over all observed edges."""
+    model = make(br.models.BAMF, histories, user_scores=USER_SCORES, item_scores=br.Point())
+    likelihood = br.Bernoulli(2)
+    everyone = torch.arange(histories.n_users)
+    site = model.attend(br.data.candidates(histories, everyone, everyone[:, None]))
+    site = site["user_attention"]
+    expected = kl_divergence(site.guide(), site.prior())[site.site].sum()
+    for block in (1, 3, 100):
+        losses, nlls, shares = [], [], torch.zeros(histories.n_users)
+        for batch in batches(split, histories, block=block).epoch(2):
+            torch.manual_seed(0)
+            elbo = TraceMeanField_ELBO().differentiable_loss
+            losses.append(elbo(model.model, model.guide, batch, likelihood))
+            torch.manual_seed(0)
+            guide = poutine.trace(model.guide).get_trace(batch, likelihood)
+            trace = poutine.trace(poutine.replay(model.model, guide)).get_trace(batch, likelihood)
+            trace.compute_log_prob()
+            nlls.append(-trace.nodes["label"]["log_prob"].sum())
+            shares.index_add_(0, batch.user, batch.share)
+        torch.testing.assert_close(shares, torch.ones(histories.n_users))
+        divergence = torch.stack(losses).mean() - torch.stack(nlls).mean()
+        torch.testing.assert_close(divergence, expected, rtol=1e-4, atol=1e-3)
+
+
+def test_a_users_scores_are_shared_by_targets(histories):
+    model = make(br.models.BAMF, histories, user_scores=USER_SCORES, item_scores=br.Point())
+    item = torch.tensor([[3, 4, 5], [6, 7, 8]])
+    scores = br.draw(model, torch.tensor([1, 2]), item, draws=7)
+    score = scores.scores["user_attention"]
+    assert score.shape == (7, 2, 3, scores.history.shape[1])
+    both = scores.valid[:, 0] & scores.valid[:, 1]
+    assert torch.equal(score[:, :, 0][:, both], score[:, :, 1][:, both])
+    assert score[:, scores.valid].std(0).min() > 0
+
+
 @pytest.mark.parametrize("likelihood", [br.Bernoulli(2), br.BradleyTerry(2)])
 def test_vectorised_particles(likelihood, histories, batch):
     model = make(br.models.BAMF, histories)
@@ -238,8 +279,8 @@ def test_labels_can_be_drawn(histories):
     ("build", "message"),
     [
         (lambda h, s: br.models.BAMF(s), "histories must be data.histories"),
-        (lambda h, s: br.models.BAMF(h, guide="lognormal"), "guide must be a family like"),
-        (lambda h, s: br.models.BAMF(h, prior=br.Gamma), "prior must be a family like"),
+        (lambda h, s: br.models.BAMF(h, user_scores=br.LogNormal()), "scores must be Scores"),
+        (lambda h, s: br.Scores(prior=br.Gamma), "prior must be a family like"),
         (lambda h, s: br.fit(br.models.BAMF(h), s, br.Bernoulli), "likelihood must be like"),
         (lambda h, s: br.evaluate("model", s), r"a scorer has score\(user, item\)"),
     ],
@@ -269,8 +310,8 @@ def test_a_guide_without_a_site_is_an_error(histories, batch, split):
         ({"beta": 0.0}, "beta must be in"),
         ({"tau": 0.5}, "tau must be at least 1"),
         ({"embedding_dim": 0}, "at least 1"),
-        ({"guide": br.Point(), "prior": br.LogNormal()}, "contradict"),
-        ({"prior": br.Point()}, "contradict"),
+        ({"values": "both"}, "values must be"),
+        ({"item_scores": br.Scores(scope="user")}, "contradicts a target's scores"),
     ],
 )
 def test_bad_options_are_named(options, message, histories):

@@ -5,8 +5,21 @@ import pytest
 import torch
 
 import bayes_recsys as br
+from bayes_recsys.data import Batch
 from bayes_recsys.nn import Attention, energy, simplex
 from tests.reference import bamf
+
+
+def batch_of(G, C, L, history_mask=None):
+    """Histories of items 1..L, targets 0..C-1: all but the first exclude one entry."""
+    return Batch(
+        user=torch.arange(G),
+        item=torch.arange(C).expand(G, C),
+        mask=torch.ones(G, C, dtype=torch.bool),
+        history=torch.arange(1, L + 1).expand(G, L),
+        history_mask=torch.ones(G, L, dtype=torch.bool) if history_mask is None else history_mask,
+        share=torch.ones(G),
+    )
 
 
 @pytest.mark.parametrize("kind", br.nn.ENERGIES)
@@ -47,8 +60,8 @@ def test_simplex_is_safe_at_extremes():
 def test_drawn_weights_and_gradients_are_finite_at_extreme_energies(family, energy):
     query = torch.tensor([[[energy]]], requires_grad=True)
     key = torch.ones(1, 3, 1)
-    valid = torch.ones(1, 1, 3, dtype=torch.bool)
-    site = Attention(1, guide=family(0.5), prior=family(1.0))(query, key, key, valid)
+    scores = br.Scores(guide=family(0.5), prior=family(1.0))
+    site = Attention(1, scores=scores)(query, key, key, batch_of(1, 1, 3))
     score = site.guide().rsample()
     terms = site.guide().log_prob(score) - site.prior().log_prob(score)
     weights = site.weights(score)
@@ -64,33 +77,74 @@ def test_simplex_gradient():
     assert torch.autograd.gradcheck(lambda x: simplex(x, valid, 0.6), log_score)
 
 
-def test_prior_means_average_one_over_the_valid_history():
+@pytest.mark.parametrize("scope", ["interaction", "user"])
+def test_prior_means_average_one_over_the_valid_history(scope):
     torch.manual_seed(0)
-    attention = Attention(4)
-    query, key = torch.randn(2, 3, 4), torch.randn(2, 7, 4)
-    valid = torch.rand(2, 3, 7) < 0.6
-    valid[0, 0] = False
-    mean = attention(query, key, key, valid).prior().mean
-    count = valid.sum(-1)
-    average = (mean * valid).sum(-1) / count.clamp(min=1)
+    attention = Attention(4, scores=br.Scores(scope=scope))
+    query, key = torch.randn(2, 3 if scope == "interaction" else 1, 4), torch.randn(2, 7, 4)
+    history_mask = torch.rand(2, 7) < 0.6
+    history_mask[0] = False
+    site = attention(query, key, key, batch_of(2, 3, 7, history_mask))
+    mean, count = site.prior().mean, site.site.sum(-1)
+    assert mean.shape == site.site.shape
+    average = (mean * site.site).sum(-1) / count.clamp(min=1)
     torch.testing.assert_close(average[count > 0], torch.ones(int((count > 0).sum())))
     assert mean.std() > 0.01, "the prior does depend on the keys"
 
 
+def test_other_prior_means():
+    query, key = torch.randn(2, 1, 4), torch.randn(2, 7, 4)
+    constant = Attention(4, scores=br.Scores(prior_mean="constant"))
+    assert torch.equal(constant(query, key, key, batch_of(2, 3, 7)).prior().mean, torch.ones(2, 3, 7))
+    learned = Attention(4, scores=br.Scores(prior_mean="learned"))
+    with torch.no_grad():
+        learned.prior_level.fill_(0.5)
+    mean = learned(query, key, key, batch_of(2, 3, 7)).prior().mean
+    torch.testing.assert_close(mean, torch.full((2, 3, 7), 0.5).exp())
+
+
 def test_guide_mean_is_exp_energy():
     query, key = torch.randn(1, 2, 4), torch.randn(1, 3, 4)
-    valid = torch.ones(1, 2, 3, dtype=torch.bool)
-    guide = Attention(4, guide=br.LogNormal(0.7))(query, key, key, valid).guide()
+    attention = Attention(4, scores=br.Scores(guide=br.LogNormal(0.7)))
+    guide = attention(query, key, key, batch_of(1, 2, 3)).guide()
     torch.testing.assert_close(guide.mean, (query @ key.mT).exp())
 
 
 def test_expected_weights_are_the_limit_of_many_draws():
     """``E[s^τ]`` in closed form against Monte Carlo."""
     torch.manual_seed(0)
-    attention = Attention(4, guide=br.LogNormal(0.4), tau=2.0, beta=0.5)
-    query, key = torch.randn(1, 2, 4), torch.randn(1, 3, 4)
-    valid = torch.ones(1, 2, 3, dtype=torch.bool)
-    site = attention(query, key, key, valid)
+    attention = Attention(4, scores=br.Scores(guide=br.LogNormal(0.4)), tau=2.0, beta=0.5)
+    query, key = torch.randn(1, 1, 4), torch.randn(1, 3, 4)
+    site = attention(query, key, key, batch_of(1, 1, 3))
     powered = site.guide().sample((200_000,)).square().mean(0)
     by_draws = powered / powered.sum(-1, keepdim=True).sqrt()
     torch.testing.assert_close(site.expected_weights(), by_draws, rtol=0.02, atol=0)
+
+
+def test_a_score_of_the_user_needs_a_query_of_the_user():
+    attention = Attention(4, scores=br.Scores(scope="user"))
+    with pytest.raises(ValueError, match="use scope='interaction'"):
+        attention(torch.randn(1, 2, 4), *2 * [torch.randn(1, 3, 4)], batch_of(1, 2, 3))
+
+
+class TestScale:
+    def test_starts_where_it_should_and_stays_in_range(self):
+        query, key = torch.randn(2, 1, 4), torch.randn(2, 3, 4)
+        scale = br.nn.Scale(4, "amortised", 0.5)
+        torch.testing.assert_close(scale(query, key), torch.full((2, 1, 3), 0.5))
+        for raw in (-1e4, 1e4):
+            with torch.no_grad():
+                scale.of_both.fill_(raw)
+            assert ((scale(query, key) >= 0.0499) & (scale(query, key) <= 5.01)).all()
+
+    def test_amortised_follows_the_formula(self):
+        torch.manual_seed(0)
+        scale = br.nn.Scale(4, "amortised", 0.5)
+        query, key = torch.randn(2, 3, 4), torch.randn(2, 5, 4)
+        with torch.no_grad():
+            scale.of_both.normal_()
+            scale.of_key.normal_()
+        w, v, b = scale.of_both, scale.of_key, scale.bias
+        raw = (w * query[1, 2] * key[1, 4]).sum() + (v * key[1, 4]).sum() + b
+        expected = 0.05 * (5 / 0.05) ** raw.sigmoid()
+        torch.testing.assert_close(scale(query, key)[1, 2, 4], expected)

@@ -30,6 +30,9 @@ class Batch:
             first, ``C = P · (1 + negatives)``, so ``[G, P, 1 + negatives]`` is a view.
         scale: What the terms of this batch are multiplied by to estimate the whole data set:
             the number of batches in the epoch.
+        share: Part of its user that each block is, shape ``[G]``: one over the number of the
+            user's blocks in the epoch, so that what belongs to a user counts once. 1 when
+            predicting.
     """
 
     user: Tensor
@@ -37,6 +40,7 @@ class Batch:
     mask: Tensor
     history: Tensor
     history_mask: Tensor
+    share: Tensor
     label: Tensor | None = None
     negatives: int = 0
     scale: float = 1.0
@@ -59,7 +63,7 @@ def candidates(
     """A batch to predict with: candidates ``item [G, C]`` of users ``user [G]``."""
     history, history_mask = histories.entries.padded(user)
     mask = torch.ones(item.shape, dtype=torch.bool) if mask is None else mask
-    return Batch(user, item, mask, history, history_mask)
+    return Batch(user, item, mask, history, history_mask, share=torch.ones(len(user)))
 
 
 @dataclass(frozen=True)
@@ -106,10 +110,15 @@ class TrainingBatches:
         for group in groups:
             yield self._batch(items, start[group], count[group], owner[group], float(len(groups)))
 
+    @property
+    def _blocks_of_user(self) -> Tensor:
+        """Blocks each user's positives are cut into, shape ``[M]``."""
+        return (self.positives.lengths + self.block - 1) // self.block
+
     def _blocks(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """First positive, number of positives and user of every block; a user's are even."""
         lengths = self.positives.lengths.numpy()
-        parts = -(-lengths // self.block)
+        parts = self._blocks_of_user.numpy()
         owner = np.repeat(np.arange(len(lengths)), parts)
         number = np.arange(len(owner)) - np.repeat(parts.cumsum() - parts, parts)
         first, last = (lengths[owner] * (number + end) // parts[owner] for end in (0, 1))
@@ -150,6 +159,7 @@ class TrainingBatches:
             batch.mask,
             batch.history,
             batch.history_mask,
+            share=1 / self._blocks_of_user[owner],
             label=label.flatten(1),
             negatives=self.negatives,
             scale=scale,

@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import tempfile
-from dataclasses import asdict, is_dataclass
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +17,11 @@ from bayes_recsys.data.histories import Histories
 from bayes_recsys.data.ragged import Ragged
 from bayes_recsys.families import FAMILIES
 from bayes_recsys.models.base import Model
+from bayes_recsys.scores import Scores
 
-FORMAT = 1
+FORMAT = 2
+# The dataclasses that may be an option of a model.
+OPTIONS = {"Scores": Scores, **FAMILIES}
 
 
 class ModelFolderError(ValueError):
@@ -141,7 +144,8 @@ def _load_histories(path: Path) -> Histories:
 
 def _encode(name: str, value):
     if is_dataclass(value):
-        return {"family": type(value).__name__, **asdict(value)}
+        parts = {f.name: _encode(f.name, getattr(value, f.name)) for f in fields(value)}
+        return {"class": type(value).__name__, **parts}
     try:
         json.dumps(value)
     except TypeError as error:
@@ -150,6 +154,6 @@ def _encode(name: str, value):
 
 
 def _decode(value):
-    if isinstance(value, dict) and "family" in value:
-        return FAMILIES[value["family"]](**{k: v for k, v in value.items() if k != "family"})
+    if isinstance(value, dict) and "class" in value:
+        return OPTIONS[value["class"]](**{k: _decode(v) for k, v in value.items() if k != "class"})
     return value

@@ -16,8 +16,8 @@ from bayes_recsys.inference.scores import score_summary
 from bayes_recsys.models.base import KL_REDUCTIONS, Model
 
 # Below these a site's scores count as their prior: sd of ln(posterior mean / prior mean) within a
-# history, and nats an entry above the least divergence.
-COLLAPSED_SPREAD, COLLAPSED_EXCESS = 0.02, 0.005
+# history, nats an entry above the least divergence, and contraction where the width is learned.
+COLLAPSED_SPREAD, COLLAPSED_EXCESS, COLLAPSED_CONTRACTION = 0.02, 0.005, 0.02
 
 
 class CollapseWarning(UserWarning):
@@ -26,19 +26,20 @@ class CollapseWarning(UserWarning):
 
 def warn_of_collapse(model: Model) -> None:
     """Warn if the scores of a site are their prior: the divergence at its floor, the means apart by
-    no more than a constant."""
+    no more than a constant, and a learned width no narrower."""
     if not model.is_random:
         return
     summary = score_summary(model)
-    at_floor = summary["excess"] < COLLAPSED_EXCESS
-    collapsed = summary[at_floor & (summary["spread"] < COLLAPSED_SPREAD)]
+    at_prior = (summary["excess"] < COLLAPSED_EXCESS) & (summary["spread"] < COLLAPSED_SPREAD)
+    narrowed = summary["contraction"] > COLLAPSED_CONTRACTION  # false for a given width
+    collapsed = summary[at_prior & ~narrowed]
     if len(collapsed):
         kl, floor = collapsed[["kl", "floor"]].mean()
         warnings.warn(
             f"the scores of {', '.join(collapsed.index)} are their prior: means differ by "
             f"{collapsed['spread'].max():.2g} on the log scale, divergence {kl:.3f} nats an entry, "
-            f"least possible {floor:.3f}. Attention learned nothing. Lower kl_weight, use "
-            "kl_reduction='mean', or warm the weight up",
+            f"least possible {floor:.3f}. Attention learned nothing. Use scope='user', lower "
+            "kl_weight, or kl_reduction='mean'",
             CollapseWarning,
             stacklevel=3,
         )
@@ -70,7 +71,7 @@ def check_options(
     """Refuse options of training that are out of range (``ValueError``)."""
     if isinstance(kl_weight, (int, float)) and not kl_weight > 0:
         raise ValueError(
-            f"kl_weight must be positive, not {kl_weight}; for no latent scores use guide=Point()"
+            f"kl_weight must be positive, not {kl_weight}; for no latent scores use Point() in place of Scores"
         )
     if kl_reduction not in KL_REDUCTIONS:
         raise ValueError(f"kl_reduction must be 'sum' or 'mean', not {kl_reduction!r}")

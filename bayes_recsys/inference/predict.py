@@ -17,7 +17,7 @@ class Draws:
 
     Args:
         scores: By site, ``[S, G, C, L]``; NaN outside ``valid``. A ``Point`` site has its
-            constant score in every draw.
+            constant score in every draw, and one of scope ``"user"`` the same for every target.
         weights: Attention weights of these scores, by site, ``[S, G, C, L]``.
         logits: ``[S, G, C]``.
         history: Item codes of the histories, ``[G, L]``.
@@ -75,7 +75,8 @@ def draw(
             for name, site in attended.items():
                 score = _scores(site, source, size)
                 weight = site.weights(score)
-                scores[name].append(score.masked_fill(~batch.valid, torch.nan).cpu())
+                shown = score.expand(size, *batch.valid.shape)
+                scores[name].append(shown.masked_fill(~batch.valid, torch.nan).cpu())
                 weights[name].append(weight.masked_fill(~batch.valid, torch.nan).cpu())
                 contexts[name] = site.context(weight)
             logits.append(model.logits(batch, contexts).expand(size, *item.shape).cpu())
@@ -91,6 +92,6 @@ def draw(
 def _scores(site, source: str, size: int) -> Tensor:
     if not site.attention.is_random:
         energy = site.attention.energy(site.query, site.key)
-        return energy.exp().expand(size, *site.valid.shape)
+        return energy.exp().expand(size, *energy.shape)
     distribution = site.guide() if source == "posterior" else site.prior()
     return distribution.sample(torch.Size([size]))

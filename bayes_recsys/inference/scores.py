@@ -8,7 +8,10 @@ import torch
 from torch.distributions import kl_divergence
 
 from bayes_recsys.data.batches import candidates
+from bayes_recsys.distributions import LEARNED_SCALES
 from bayes_recsys.models.base import Model
+
+DRAWS = 10
 
 
 @torch.no_grad()
@@ -17,9 +20,9 @@ def score_summary(
 ) -> pd.DataFrame:
     """How far the posterior of the scores is from their prior, by site.
 
-    With the widths of guide and prior fixed, the divergence of a score cannot fall below a floor,
+    For given widths of guide and prior, the divergence of a score cannot fall below a floor,
     reached where the guide's mean is the prior's but for a constant. What it has above the floor
-    is what the data moved.
+    is how far the data moved the means; the contraction is how far they narrowed the width.
 
     Args:
         model: A model with latent scores.
@@ -39,9 +42,14 @@ def score_summary(
         ``spread``
             standard deviation over a history of ``ln(posterior mean / prior mean)``: at 0 the
             scores are their prior but for a constant, and attention learned nothing
+        ``contraction``
+            ``1 - Var_q[ln s] / Var_p[ln s]``: 0 where the posterior is as wide as the prior. NaN
+            where the guide's width was given: it says nothing of the data
         ``effective``
             share of the history that carries the attention, ``exp(entropy of α / Σα) / L``, in
-            (0, 1]; 1 is even attention
+            (0, 1]; 1 is even attention. Mean over posterior draws
+        ``prior_effective``
+            the same over draws from the prior
 
     Raises:
         ValueError: The model has no latent scores.
@@ -50,7 +58,7 @@ def score_summary(
         >>> import bayes_recsys as br
         >>> split = br.data.split(br.data.synthetic(n_users=20, n_items=50, seed=0).interactions)
         >>> score_summary(br.models.BAMF(br.data.histories(split))).columns.tolist()
-        ['kl', 'floor', 'excess', 'spread', 'effective']
+        ['kl', 'floor', 'excess', 'spread', 'contraction', 'effective', 'prior_effective']
     """
     if not model.is_random:
         raise ValueError("the model is deterministic: it has no scores to summarise")
@@ -66,22 +74,35 @@ def score_summary(
         if not site.attention.is_random:
             continue
         q, p = site.guide(), site.prior()
-        kl = kl_divergence(q, p)[batch.valid].mean().item()
-        floor = p.family.divergence_floor(q.family)
-        length = batch.valid.sum(-1)
-        shift = q.log_mean - p.log_mean
-        weight = site.expected_weights()
-        share = weight / weight.sum(-1, keepdim=True)
-        entropy = -torch.special.xlogy(share, share).sum(-1)
-        effective = (entropy.exp() / length)[length > 0].mean().item()
+        floor = p.family.divergence_floor(q.family).to(q.log_mean).expand(site.site.shape)
+        kl, floor = (values[site.site].mean().item() for values in (kl_divergence(q, p), floor))
+        contraction = torch.tensor(torch.nan).expand(site.site.shape)
+        if site.attention.scores.guide.scale in LEARNED_SCALES:
+            contraction = 1 - q.variance_log / p.variance_log
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            effective, prior_effective = (
+                sum(_effective(site.weights(d.sample()), batch.valid) for _ in range(DRAWS)) / DRAWS
+                for d in (q, p)
+            )
         rows[name] = {
             "kl": kl,
             "floor": floor,
             "excess": kl - floor,
-            "spread": _within(shift, batch.valid),
+            "spread": _within(q.log_mean - p.log_mean, site.site),
+            "contraction": contraction[site.site].mean().item(),
             "effective": effective,
+            "prior_effective": prior_effective,
         }
     return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def _effective(weight: torch.Tensor, valid: torch.Tensor) -> float:
+    """Mean share of the valid history that carries ``weight [G, C, L]``."""
+    share = weight / weight.sum(-1, keepdim=True)
+    entropy = -torch.special.xlogy(share, share).sum(-1)
+    length = valid.sum(-1)
+    return (entropy.exp() / length)[length > 0].mean().item()
 
 
 def _within(values: torch.Tensor, valid: torch.Tensor) -> float:

@@ -6,11 +6,14 @@ from torch import Tensor, nn
 
 from bayes_recsys.data.batches import Batch
 from bayes_recsys.data.histories import Histories
-from bayes_recsys.families import Family, LogNormal
+from bayes_recsys.families import Point
 from bayes_recsys.models.base import Model
 from bayes_recsys.nn.attention import Attended, Attention
 from bayes_recsys.nn.combine import Combine
 from bayes_recsys.nn.embedding import embedding
+from bayes_recsys.scores import Scores
+
+CHOICES = ("shared", "separate")
 
 
 class BAMF(Model):
@@ -24,8 +27,9 @@ class BAMF(Model):
         z_u = combine(p_u, c_u),   z_i = combine(q_i, c_i)
         x_ui = hᵀ (W (z_u ⊙ z_i) + b)
 
-    Latent sites: ``user_attention`` and ``item_attention``, each ``[G, C, L]``: a score for every
-    (user, target, history entry).
+    Latent sites: ``user_attention`` and ``item_attention``, each a score for every (user, target,
+    history entry), ``[G, C, L]``; with scope ``"user"`` the first is a score for every (user,
+    history entry), ``[G, 1, L]``. A side of ``Point()`` has no site.
 
     Args:
         histories: Vocabularies and histories.
@@ -36,10 +40,10 @@ class BAMF(Model):
             ``"cat"``, ``"att"`` (see :class:`~bayes_recsys.nn.combine.Combine`).
         item_table: ``"separate"`` tables for items as targets and as history entries, or
             ``"shared"``: both roles are linear maps of one table.
-        guide: Family of the scores' approximate posterior. ``Point()`` for the deterministic
-            ablation.
-        prior: Family of the scores' prior, by default ``LogNormal(1.0)`` (``Point()`` with a
-            ``Point`` guide).
+        values: ``"shared"``: what is pooled are the vectors that are attended to, ``h``; or
+            ``"separate"`` vectors for it.
+        user_scores: The user's scores: :class:`~bayes_recsys.scores.Scores` or ``Point()``.
+        item_scores: The target's scores, of scope ``"interaction"``, or ``Point()``.
         beta: Smoothing exponent of the weights, ``0 < β ≤ 1``.
         tau: Sharpening exponent of the scores, ``τ ≥ 1``.
         hidden: Width of the energy and prior networks.
@@ -63,52 +67,60 @@ class BAMF(Model):
         energy: str = "dot",
         combine: str = "context",
         item_table: str = "separate",
-        guide: Family = LogNormal(scale=0.1),
-        prior: Family | None = None,
+        values: str = "shared",
+        user_scores: Scores | Point = Scores(),
+        item_scores: Scores | Point = Scores(),
         beta: float = 0.5,
         tau: float = 1.0,
         hidden: int = 16,
     ):
-        of_attention = {
-            "energy": energy,
-            "guide": guide,
-            "prior": prior,
-            "beta": beta,
-            "tau": tau,
-            "hidden": hidden,
-        }
+        of_attention = {"energy": energy, "beta": beta, "tau": tau, "hidden": hidden}
         super().__init__(
             histories,
             embedding_dim=embedding_dim,
             combine=combine,
             item_table=item_table,
+            values=values,
+            user_scores=user_scores,
+            item_scores=item_scores,
             **of_attention,
         )
         if embedding_dim < 1 or hidden < 1:
             raise ValueError("embedding_dim and hidden must be at least 1")
-        if item_table not in ("separate", "shared"):
-            raise ValueError(f"item_table must be 'separate' or 'shared', not {item_table!r}")
+        for name, choice in (("item_table", item_table), ("values", values)):
+            if choice not in CHOICES:
+                raise ValueError(f"{name} must be 'separate' or 'shared', not {choice!r}")
+        if isinstance(item_scores, Scores) and item_scores.scope == "user":
+            raise ValueError(
+                "item_scores: scope='user' contradicts a target's scores, which differ by target; "
+                "use scope='interaction' or Point()"
+            )
 
         self.user = embedding(histories.n_users, embedding_dim)
         items = embedding(histories.n_items, embedding_dim)
-        if item_table == "separate":
-            self.item, self.history = items, embedding(histories.n_items, embedding_dim)
-        else:
-            self.item = nn.Sequential(items, nn.Linear(embedding_dim, embedding_dim, bias=False))
-            self.history = nn.Sequential(items, nn.Linear(embedding_dim, embedding_dim, bias=False))
-        self.user_attention = Attention(embedding_dim, **of_attention)
-        self.item_attention = Attention(embedding_dim, **of_attention)
+
+        def role() -> nn.Module:
+            if item_table == "shared":
+                return nn.Sequential(items, nn.Linear(embedding_dim, embedding_dim, bias=False))
+            return embedding(histories.n_items, embedding_dim)
+
+        self.item = items if item_table == "separate" else role()
+        self.history = role()
+        self.value = role() if values == "separate" else None
+        self.user_attention = Attention(embedding_dim, scores=user_scores, **of_attention)
+        self.item_attention = Attention(embedding_dim, scores=item_scores, **of_attention)
         self.user_combine = Combine(combine, embedding_dim)
         self.item_combine = Combine(combine, embedding_dim)
         width = self.user_combine.width
         self.match = nn.Sequential(nn.Linear(width, width), nn.Linear(width, 1, bias=False))
 
     def attend(self, batch: Batch) -> dict[str, Attended]:
-        history = self.history(batch.history)
+        key = self.history(batch.history)
+        value = key if self.value is None else self.value(batch.history)
         user, item = self.user(batch.user)[:, None], self.item(batch.item)
         return {
-            "user_attention": self.user_attention(user, history, history, batch.valid),
-            "item_attention": self.item_attention(item, history, history, batch.valid),
+            "user_attention": self.user_attention(user, key, value, batch),
+            "item_attention": self.item_attention(item, key, value, batch),
         }
 
     def logits(self, batch: Batch, contexts: dict[str, Tensor]) -> Tensor:

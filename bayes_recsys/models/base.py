@@ -115,7 +115,8 @@ class Model(nn.Module):
         Takes the arguments of :meth:`model`.
 
         Returns:
-            Drawn scores ``[G, C, L]`` by site; empty if every attention is ``Point``.
+            Drawn scores by site, ``[G, C, L]`` (``[G, 1, L]`` with scope ``"user"``); empty if
+            every attention is ``Point``.
         """
         with poutine.scale(scale=batch.scale), pyro.plate("block", len(batch.user), dim=-3):
             return {
@@ -161,18 +162,20 @@ class Model(nn.Module):
     @staticmethod
     def _sample(name, distribution, attended, kl_weight, kl_reduction) -> Tensor:
         scale = torch.as_tensor(float(kl_weight))
+        if attended.share is not None:
+            scale = scale * attended.share
         if kl_reduction == "mean":
-            scale = scale / attended.valid.sum(-1, keepdim=True).clamp(min=1)
+            scale = scale / attended.site.sum(-1, keepdim=True).clamp(min=1)
         elif kl_reduction != "sum":
             raise ValueError(f"kl_reduction must be 'sum' or 'mean', not {kl_reduction!r}")
-        _, candidates_, length = attended.valid.shape
+        _, candidates_, length = attended.site.shape
         # Scale outermost: plates would each multiply and divide what they find inside.
         with (
             poutine.scale(scale=scale),
             pyro.plate(f"{name}_candidate", candidates_, dim=-2),
             pyro.plate(f"{name}_history", length, dim=-1),
         ):
-            return pyro.sample(name, distribution.mask(attended.valid))
+            return pyro.sample(name, distribution.mask(attended.site))
 
     def _announce_parameters(self) -> None:
         """Show the parameters to ``pyro.infer.SVI``, which trains what it sees in the trace.

@@ -4,6 +4,7 @@ from bayes_recsys.nn.attention import Attended, Attention
 from bayes_recsys.nn.combine import COMBINES, Combine
 from bayes_recsys.nn.embedding import embedding
 from bayes_recsys.nn.energies import ENERGIES, Concat, Dot, Prod, energy
+from bayes_recsys.nn.scale import Scale
 from bayes_recsys.nn.simplex import simplex
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "Concat",
     "Dot",
     "Prod",
+    "Scale",
     "embedding",
     "energy",
     "simplex",

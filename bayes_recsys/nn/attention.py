@@ -5,15 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from pyro.distributions import TorchDistribution
 from torch import Tensor, nn
 
-from bayes_recsys.families import Family, LogNormal, Point
+from bayes_recsys.data.batches import Batch
+from bayes_recsys.distributions import LEARNED_SCALES, RandomFamily, Score
+from bayes_recsys.families import Point
 from bayes_recsys.nn.energies import energy as make_energy
+from bayes_recsys.nn.scale import Scale
 from bayes_recsys.nn.simplex import simplex
+from bayes_recsys.scores import Scores
 
 # ln of the contextual prior's means is held within this before they are normalised.
 PRIOR_RANGE = 10.0
+# Where learned scales start.
+GUIDE_SCALE, PRIOR_SCALE = 0.5, 1.0
 
 
 class Attention(nn.Module):
@@ -34,16 +39,13 @@ class Attention(nn.Module):
     Args:
         dim: Length ``K`` of queries and keys.
         energy: ``"dot"``, ``"prod"`` or ``"concat"``.
-        guide: Family of the approximate posterior; ``Point()`` makes attention deterministic.
-        prior: Family of the prior; ``None`` for the default, ``LogNormal(1.0)`` beside a
-            ``LogNormal`` guide and ``Point()`` beside a ``Point``.
+        scores: How the scores are distributed; ``Point()`` makes attention deterministic.
         beta: Smoothing ``0 < β ≤ 1``.
         tau: Sharpening ``τ ≥ 1``.
         hidden: Width of the energy network and of the prior's.
 
     Raises:
-        ValueError: β or τ is out of range, the energy is unknown, or only one of prior and guide
-            is ``Point``.
+        ValueError: β or τ is out of range, or the energy is unknown.
     """
 
     def __init__(
@@ -51,8 +53,7 @@ class Attention(nn.Module):
         dim: int,
         *,
         energy: str = "dot",
-        guide: Family = LogNormal(scale=0.1),
-        prior: Family | None = None,
+        scores: Scores | Point = Scores(),
         beta: float = 0.5,
         tau: float = 1.0,
         hidden: int = 16,
@@ -62,75 +63,122 @@ class Attention(nn.Module):
             raise ValueError(f"beta must be in (0, 1], not {beta}")
         if not tau >= 1:
             raise ValueError(f"tau must be at least 1, not {tau}")
-        for name, family in (("guide", guide), ("prior", prior)):
-            if family is not None and not isinstance(family, Family):
-                raise TypeError(
-                    f"{name} must be a family like LogNormal(scale=0.1), not {family!r}"
-                )
-        if prior is None:
-            prior = Point() if isinstance(guide, Point) else LogNormal(scale=1.0)
-        if isinstance(prior, Point) != isinstance(guide, Point):
-            raise ValueError(
-                f"prior={prior} and guide={guide} contradict each other: Point has no latent "
-                "score, so it must be both or neither"
-            )
+        if not isinstance(scores, Scores | Point):
+            raise TypeError(f"scores must be Scores(guide=.., prior=..) or Point(), not {scores!r}")
         self.energy = make_energy(energy, dim, hidden)
-        self.guide_family, self.prior_family = guide, prior
-        self.beta, self.tau = beta, tau
-        if self.is_random:
+        self.scores, self.beta, self.tau = scores, beta, tau
+        if isinstance(scores, Point):
+            return
+        if scores.guide.scale in LEARNED_SCALES:
+            self.guide_scale = Scale(dim, scores.guide.scale, GUIDE_SCALE)
+        if scores.prior.scale in LEARNED_SCALES:
+            self.prior_scale = Scale(dim, scores.prior.scale, PRIOR_SCALE)
+        if scores.prior_mean == "contextual":
             # No last bias: the normalisation would take it away again.
             self.prior_network = nn.Sequential(
                 nn.Linear(dim, hidden), nn.ReLU(), nn.Linear(hidden, 1, bias=False)
             )
+        elif scores.prior_mean == "learned":
+            self.prior_level = nn.Parameter(torch.zeros(()))
 
     @property
     def is_random(self) -> bool:
         """Whether scores are latent (false for ``Point``)."""
-        return not isinstance(self.guide_family, Point)
+        return isinstance(self.scores, Scores)
 
-    def forward(self, query: Tensor, key: Tensor, value: Tensor, valid: Tensor) -> Attended:
-        """Attend: queries ``[G, C or 1, K]`` over keys and values ``[G, L, K]``, where valid
-        ``[G, C, L]``. Nothing is computed yet; see :class:`Attended`."""
-        return Attended(self, query, key, value, valid)
+    def forward(self, query: Tensor, key: Tensor, value: Tensor, batch: Batch) -> Attended:
+        """Attend: queries ``[G, C or 1, K]`` over keys and values ``[G, L, K]`` of the batch's
+        histories. Nothing is computed yet; see :class:`Attended`.
+
+        Raises:
+            ValueError: The scope is ``"user"`` and there is a query per target.
+        """
+        if not (self.is_random and self.scores.scope == "user"):
+            return Attended(self, query, key, value, batch.valid, batch.valid, None)
+        if query.shape[-2] != 1:
+            raise ValueError(
+                "scope='user' is one score for all of a user's targets, but the query differs by "
+                "target; use scope='interaction' for this attention"
+            )
+        site = batch.history_mask[:, None]
+        return Attended(self, query, key, value, batch.valid, site, batch.share[:, None, None])
 
 
 @dataclass(frozen=True)
 class Attended:
-    """What attends over what: the queries, keys and values of one latent site of shape ``[G, C, L]``."""
+    """What attends over what: one latent site with its queries, keys and values.
+
+    Args:
+        attention: The module.
+        query: ``[G, C or 1, K]``.
+        key: ``[G, L, K]``.
+        value: ``[G, L, K]``.
+        valid: Which history entries each target attends over, ``[G, C, L]``.
+        site: Which scores there are, the shape of the latent site: ``[G, C, L]``, or ``[G, 1, L]``
+            with scope ``"user"``.
+        share: With scope ``"user"``, the part of a score's divergence that counts in this batch,
+            ``[G, 1, 1]``; else ``None``.
+    """
 
     attention: Attention
     query: Tensor
     key: Tensor
     value: Tensor
     valid: Tensor
+    site: Tensor
+    share: Tensor | None
 
-    def guide(self) -> TorchDistribution:
-        """Approximate posterior of the scores, mean ``exp(f(query, key))``, batch ``[G, C, L]``."""
+    def guide(self) -> Score:
+        """Approximate posterior of the scores, mean ``exp(f(query, key))``, batch shape of the
+        site."""
         energy = self.attention.energy(self.query, self.key)
-        return self.attention.guide_family.distribution(energy.expand(self.valid.shape))
+        return self._guide_family().distribution(energy.expand(self.site.shape))
 
-    def prior(self) -> TorchDistribution:
-        """Prior of the scores, batch ``[G, C, L]``; the means average one over the valid entries."""
-        raw = self.attention.prior_network(self.key).mT  # [G, 1, L]
-        raw = PRIOR_RANGE * torch.tanh(raw / PRIOR_RANGE)
-        valid = self.valid.to(raw.dtype)
-        total = valid @ raw.exp().mT  # [G, C, 1]
-        count = valid.sum(-1, keepdim=True)
-        # An empty history has nothing to normalise, and its sites are masked.
-        log_average = (total / count.clamp(min=1)).masked_fill(count == 0, 1.0).log()
-        return self.attention.prior_family.distribution(raw - log_average)
+    def prior(self) -> Score:
+        """Prior of the scores, batch shape of the site."""
+        return self._prior_family().distribution(self._prior_log_mean().expand(self.site.shape))
 
     def weights(self, score: Tensor) -> Tensor:
-        """Attention weights of drawn scores, both ``[.., G, C, L]``."""
+        """Attention weights ``[.., G, C, L]`` of drawn scores (shape of the site)."""
         log_power = score.log() if self.attention.tau == 1 else self.attention.tau * score.log()
         return simplex(log_power, self.valid, self.attention.beta)
 
     def expected_weights(self) -> Tensor:
         """Weights ``E[s^τ] / (Σ E[s^τ])^β`` under the guide, ``[G, C, L]``: no sampling."""
         energy = self.attention.energy(self.query, self.key)
-        log_power = self.attention.guide_family.log_moment(energy, self.attention.tau)
+        log_power = self._guide_family().log_moment(energy, self.attention.tau)
         return simplex(log_power, self.valid, self.attention.beta)
 
     def context(self, weights: Tensor) -> Tensor:
         """Pooled values ``Σ_j α_j value_j``, shape ``[.., G, C, K]``."""
         return torch.matmul(weights, self.value)
+
+    def _guide_family(self) -> RandomFamily | Point:
+        scores = self.attention.scores
+        if isinstance(scores, Point):
+            return scores
+        if scores.guide.scale not in LEARNED_SCALES:
+            return scores.guide
+        return scores.guide.with_scale(self.attention.guide_scale(self.query, self.key))
+
+    def _prior_family(self) -> RandomFamily:
+        prior = self.attention.scores.prior
+        if prior.scale not in LEARNED_SCALES:
+            return prior
+        return prior.with_scale(self.attention.prior_scale(self.query, self.key))
+
+    def _prior_log_mean(self) -> Tensor:
+        """``ln`` of the prior's means; the contextual ones average one over the valid entries."""
+        how = self.attention.scores.prior_mean
+        if how == "constant":
+            return self.key.new_zeros(())
+        if how == "learned":
+            return self.attention.prior_level
+        raw = self.attention.prior_network(self.key).mT  # [G, 1, L]
+        raw = PRIOR_RANGE * torch.tanh(raw / PRIOR_RANGE)
+        valid = self.site.to(raw.dtype)
+        total = valid @ raw.exp().mT  # [G, C or 1, 1]
+        count = valid.sum(-1, keepdim=True)
+        # An empty history has nothing to normalise, and its sites are masked.
+        log_average = (total / count.clamp(min=1)).masked_fill(count == 0, 1.0).log()
+        return raw - log_average
