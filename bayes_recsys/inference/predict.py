@@ -9,6 +9,7 @@ from torch import Tensor
 
 from bayes_recsys.data.batches import candidates
 from bayes_recsys.models.base import Model
+from bayes_recsys.nn.attention import all_weights
 
 
 @dataclass(frozen=True)
@@ -71,14 +72,13 @@ def draw(
         torch.manual_seed(seed)
         for start in range(0, draws, chunk):
             size = min(chunk, draws - start)
-            contexts = {}
-            for name, site in attended.items():
-                score = _scores(site, source, size)
-                weight = site.weights(score)
-                shown = score.expand(size, *batch.valid.shape)
-                scores[name].append(shown.masked_fill(~batch.valid, torch.nan).cpu())
-                weights[name].append(weight.masked_fill(~batch.valid, torch.nan).cpu())
-                contexts[name] = site.context(weight)
+            drawn = {name: _scores(site, source, size) for name, site in attended.items()}
+            weight = all_weights(attended, {k: attended[k].log_power(s) for k, s in drawn.items()})
+            contexts = {name: site.context(weight[name]) for name, site in attended.items()}
+            for name in attended:
+                for parts, values in ((scores, drawn), (weights, weight)):
+                    shown = values[name].expand(size, *batch.valid.shape)
+                    parts[name].append(shown.masked_fill(~batch.valid, torch.nan).cpu())
             logits.append(model.logits(batch, contexts).expand(size, *item.shape).cpu())
     return Draws(
         {name: torch.cat(parts) for name, parts in scores.items()},

@@ -9,6 +9,7 @@ from torch.distributions import kl_divergence
 
 from bayes_recsys.data.batches import candidates
 from bayes_recsys.distributions import LEARNED_SCALES
+from bayes_recsys.inference.predict import draw
 from bayes_recsys.models.base import Model
 
 DRAWS = 10
@@ -69,6 +70,10 @@ def score_summary(
     user = torch.from_numpy(chosen)
     item = torch.from_numpy(rng.integers(known.n_items, size=(len(chosen), items)))
     batch = candidates(known, user, item).to(model.device)
+    posterior, prior = (
+        draw(model, user, item, draws=DRAWS, source=source, seed=seed)
+        for source in ("posterior", "prior")
+    )
     rows = {}
     for name, site in model.attend(batch).items():
         if not site.attention.is_random:
@@ -79,30 +84,24 @@ def score_summary(
         contraction = torch.tensor(torch.nan).expand(site.site.shape)
         if site.attention.scores.guide.scale in LEARNED_SCALES:
             contraction = 1 - q.variance_log / p.variance_log
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
-            effective, prior_effective = (
-                sum(_effective(site.weights(d.sample()), batch.valid) for _ in range(DRAWS)) / DRAWS
-                for d in (q, p)
-            )
         rows[name] = {
             "kl": kl,
             "floor": floor,
             "excess": kl - floor,
             "spread": _within(q.log_mean - p.log_mean, site.site),
             "contraction": contraction[site.site].mean().item(),
-            "effective": effective,
-            "prior_effective": prior_effective,
+            "effective": _effective(posterior.weights[name], posterior.valid),
+            "prior_effective": _effective(prior.weights[name], prior.valid),
         }
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
 def _effective(weight: torch.Tensor, valid: torch.Tensor) -> float:
-    """Mean share of the valid history that carries ``weight [G, C, L]``."""
-    share = weight / weight.sum(-1, keepdim=True)
+    """Mean share of the valid history ``[G, C, L]`` that carries ``weight [S, G, C, L]``."""
+    share = weight.nan_to_num() / weight.nansum(-1, keepdim=True)
     entropy = -torch.special.xlogy(share, share).sum(-1)
     length = valid.sum(-1)
-    return (entropy.exp() / length)[length > 0].mean().item()
+    return (entropy.exp() / length)[:, length > 0].mean().item()
 
 
 def _within(values: torch.Tensor, valid: torch.Tensor) -> float:

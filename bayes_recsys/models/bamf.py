@@ -14,6 +14,7 @@ from bayes_recsys.nn.embedding import embedding
 from bayes_recsys.scores import Scores
 
 CHOICES = ("shared", "separate")
+STRENGTHS = ("user", "both")
 
 
 class BAMF(Model):
@@ -44,6 +45,9 @@ class BAMF(Model):
             ``"separate"`` vectors for it.
         user_scores: The user's scores: :class:`~bayes_recsys.scores.Scores` or ``Point()``.
         item_scores: The target's scores, of scope ``"interaction"``, or ``Point()``.
+        strength: Where the user's scores count. ``"user"``: in the user's context alone, as in the
+            paper. ``"both"``: they multiply the target's scores too, so that a choice that says
+            little of the user weighs little wherever it is attended to.
         beta: Smoothing exponent of the weights, ``0 < β ≤ 1``.
         tau: Sharpening exponent of the scores, ``τ ≥ 1``.
         hidden: Width of the energy and prior networks.
@@ -70,6 +74,7 @@ class BAMF(Model):
         values: str = "shared",
         user_scores: Scores | Point = Scores(),
         item_scores: Scores | Point = Scores(),
+        strength: str = "user",
         beta: float = 0.5,
         tau: float = 1.0,
         hidden: int = 16,
@@ -83,6 +88,7 @@ class BAMF(Model):
             values=values,
             user_scores=user_scores,
             item_scores=item_scores,
+            strength=strength,
             **of_attention,
         )
         if embedding_dim < 1 or hidden < 1:
@@ -90,12 +96,15 @@ class BAMF(Model):
         for name, choice in (("item_table", item_table), ("values", values)):
             if choice not in CHOICES:
                 raise ValueError(f"{name} must be 'separate' or 'shared', not {choice!r}")
+        if strength not in STRENGTHS:
+            raise ValueError(f"strength must be 'user' or 'both', not {strength!r}")
         if isinstance(item_scores, Scores) and item_scores.scope == "user":
             raise ValueError(
                 "item_scores: scope='user' contradicts a target's scores, which differ by target; "
                 "use scope='interaction' or Point()"
             )
 
+        self.item_times = "user_attention" if strength == "both" else None
         self.user = embedding(histories.n_users, embedding_dim)
         items = embedding(histories.n_items, embedding_dim)
 
@@ -120,7 +129,7 @@ class BAMF(Model):
         user, item = self.user(batch.user)[:, None], self.item(batch.item)
         return {
             "user_attention": self.user_attention(user, key, value, batch),
-            "item_attention": self.item_attention(item, key, value, batch),
+            "item_attention": self.item_attention(item, key, value, batch, self.item_times),
         }
 
     def logits(self, batch: Batch, contexts: dict[str, Tensor]) -> Tensor:

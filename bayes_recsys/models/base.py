@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from bayes_recsys.data.batches import Batch, candidates
 from bayes_recsys.data.histories import Histories
 from bayes_recsys.likelihoods import Bernoulli, Likelihood
-from bayes_recsys.nn.attention import Attended, Attention
+from bayes_recsys.nn.attention import Attended, Attention, all_weights
 
 KL_REDUCTIONS = ("sum", "mean")
 
@@ -87,14 +87,14 @@ class Model(nn.Module):
             squares = sum(parameter.square().sum() for parameter in self.parameters())
             pyro.factor("l2", -likelihood.l2 * squares)
         with poutine.scale(scale=batch.scale), pyro.plate("block", len(batch.user), dim=-3):
-            contexts = {}
-            for name, attended in self.attend(batch).items():
-                if attended.attention.is_random:
-                    score = self._sample(name, attended.prior(), attended, kl_weight, kl_reduction)
-                    contexts[name] = attended.context(attended.weights(score))
+            attended, log_power = self.attend(batch), {}
+            for name, site in attended.items():
+                if site.attention.is_random:
+                    score = self._sample(name, site.prior(), site, kl_weight, kl_reduction)
+                    log_power[name] = site.log_power(score)
                 else:
-                    contexts[name] = attended.context(attended.expected_weights())
-            logits = self.logits(batch, contexts)
+                    log_power[name] = site.expected_log_power()
+            logits = self._logits(batch, attended, log_power)
             likelihood.observe(logits, batch)
         return logits
 
@@ -120,15 +120,21 @@ class Model(nn.Module):
         """
         with poutine.scale(scale=batch.scale), pyro.plate("block", len(batch.user), dim=-3):
             return {
-                name: self._sample(name, attended.guide(), attended, kl_weight, kl_reduction)
-                for name, attended in self.attend(batch).items()
-                if attended.attention.is_random
+                name: self._sample(name, site.guide(), site, kl_weight, kl_reduction)
+                for name, site in self.attend(batch).items()
+                if site.attention.is_random
             }
 
     def expected_logits(self, batch: Batch) -> Tensor:
         """Logits ``[G, C]`` with every score at its expectation, ``E[s^τ]`` for ``s^τ``."""
         attended = self.attend(batch)
-        return self.logits(batch, {k: a.context(a.expected_weights()) for k, a in attended.items()})
+        expected = {name: site.expected_log_power() for name, site in attended.items()}
+        return self._logits(batch, attended, expected)
+
+    def _logits(self, batch, attended, log_power) -> Tensor:
+        weights = all_weights(attended, log_power)
+        contexts = {name: site.context(weights[name]) for name, site in attended.items()}
+        return self.logits(batch, contexts)
 
     @torch.no_grad()
     def score(self, user: Tensor, item: Tensor, *, entries: int = 100_000) -> Tensor:
@@ -160,22 +166,22 @@ class Model(nn.Module):
         return torch.cat(rows)
 
     @staticmethod
-    def _sample(name, distribution, attended, kl_weight, kl_reduction) -> Tensor:
+    def _sample(name, distribution, site, kl_weight, kl_reduction) -> Tensor:
         scale = torch.as_tensor(float(kl_weight))
-        if attended.share is not None:
-            scale = scale * attended.share
+        if site.share is not None:
+            scale = scale * site.share
         if kl_reduction == "mean":
-            scale = scale / attended.site.sum(-1, keepdim=True).clamp(min=1)
+            scale = scale / site.site.sum(-1, keepdim=True).clamp(min=1)
         elif kl_reduction != "sum":
             raise ValueError(f"kl_reduction must be 'sum' or 'mean', not {kl_reduction!r}")
-        _, candidates_, length = attended.site.shape
+        _, candidates_, length = site.site.shape
         # Scale outermost: plates would each multiply and divide what they find inside.
         with (
             poutine.scale(scale=scale),
             pyro.plate(f"{name}_candidate", candidates_, dim=-2),
             pyro.plate(f"{name}_history", length, dim=-1),
         ):
-            return pyro.sample(name, distribution.mask(attended.site))
+            return pyro.sample(name, distribution.mask(site.site))
 
     def _announce_parameters(self) -> None:
         """Show the parameters to ``pyro.infer.SVI``, which trains what it sees in the trace.

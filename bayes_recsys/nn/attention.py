@@ -86,7 +86,9 @@ class Attention(nn.Module):
         """Whether scores are latent (false for ``Point``)."""
         return isinstance(self.scores, Scores)
 
-    def forward(self, query: Tensor, key: Tensor, value: Tensor, batch: Batch) -> Attended:
+    def forward(
+        self, query: Tensor, key: Tensor, value: Tensor, batch: Batch, times: str | None = None
+    ) -> Attended:
         """Attend: queries ``[G, C or 1, K]`` over keys and values ``[G, L, K]`` of the batch's
         histories. Nothing is computed yet; see :class:`Attended`.
 
@@ -94,14 +96,15 @@ class Attention(nn.Module):
             ValueError: The scope is ``"user"`` and there is a query per target.
         """
         if not (self.is_random and self.scores.scope == "user"):
-            return Attended(self, query, key, value, batch.valid, batch.valid, None)
+            return Attended(self, query, key, value, batch.valid, batch.valid, None, times)
         if query.shape[-2] != 1:
             raise ValueError(
                 "scope='user' is one score for all of a user's targets, but the query differs by "
                 "target; use scope='interaction' for this attention"
             )
         site = batch.history_mask[:, None]
-        return Attended(self, query, key, value, batch.valid, site, batch.share[:, None, None])
+        share = batch.share[:, None, None]
+        return Attended(self, query, key, value, batch.valid, site, share, times)
 
 
 @dataclass(frozen=True)
@@ -118,6 +121,7 @@ class Attended:
             with scope ``"user"``.
         share: With scope ``"user"``, the part of a score's divergence that counts in this batch,
             ``[G, 1, 1]``; else ``None``.
+        times: Name of another site whose scores multiply these, or ``None``.
     """
 
     attention: Attention
@@ -127,6 +131,7 @@ class Attended:
     valid: Tensor
     site: Tensor
     share: Tensor | None
+    times: str | None = None
 
     def guide(self) -> Score:
         """Approximate posterior of the scores, mean ``exp(f(query, key))``, batch shape of the
@@ -138,15 +143,17 @@ class Attended:
         """Prior of the scores, batch shape of the site."""
         return self._prior_family().distribution(self._prior_log_mean().expand(self.site.shape))
 
-    def weights(self, score: Tensor) -> Tensor:
-        """Attention weights ``[.., G, C, L]`` of drawn scores (shape of the site)."""
-        log_power = score.log() if self.attention.tau == 1 else self.attention.tau * score.log()
-        return simplex(log_power, self.valid, self.attention.beta)
+    def log_power(self, score: Tensor) -> Tensor:
+        """``τ ln s`` of drawn scores, same shape."""
+        return score.log() if self.attention.tau == 1 else self.attention.tau * score.log()
 
-    def expected_weights(self) -> Tensor:
-        """Weights ``E[s^τ] / (Σ E[s^τ])^β`` under the guide, ``[G, C, L]``: no sampling."""
+    def expected_log_power(self) -> Tensor:
+        """``ln E[s^τ]`` under the guide, ``[G, C or 1, L]``: no sampling."""
         energy = self.attention.energy(self.query, self.key)
-        log_power = self._guide_family().log_moment(energy, self.attention.tau)
+        return self._guide_family().log_moment(energy, self.attention.tau)
+
+    def weights(self, log_power: Tensor) -> Tensor:
+        """Attention weights ``[.., G, C, L]`` from ``τ ln s`` or ``ln E[s^τ]``."""
         return simplex(log_power, self.valid, self.attention.beta)
 
     def context(self, weights: Tensor) -> Tensor:
@@ -182,3 +189,14 @@ class Attended:
         # An empty history has nothing to normalise, and its sites are masked.
         log_average = (total / count.clamp(min=1)).masked_fill(count == 0, 1.0).log()
         return raw - log_average
+
+
+def all_weights(attended: dict[str, Attended], log_power: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Attention weights ``[.., G, C, L]`` of every site, from ``τ ln s`` or ``ln E[s^τ]`` of every
+    site; where one site's scores multiply another's, their logarithms add."""
+    return {
+        name: site.weights(
+            log_power[name] if site.times is None else log_power[name] + log_power[site.times]
+        )
+        for name, site in attended.items()
+    }
