@@ -2,7 +2,7 @@
 
 from bayes_recsys import data, diagnostics, evaluation, inference, models, nn
 from bayes_recsys.diagnostics import posterior_tree, save_tree, to_arviz
-from bayes_recsys.evaluation import Popularity, evaluate
+from bayes_recsys.evaluation import Popularity, evaluate, predictive_nll
 from bayes_recsys.families import Gamma, LogNormal, Point, Weibull
 from bayes_recsys.inference import (
     CyclicWarmup,
@@ -41,6 +41,7 @@ __all__ = [
     "models",
     "nn",
     "posterior_tree",
+    "predictive_nll",
     "recommend",
     "save_model",
     "save_tree",

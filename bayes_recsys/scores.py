@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from bayes_recsys.families import Family, LogNormal, Point
 
-SCOPES = ("interaction", "user")
-PRIOR_MEANS = ("contextual", "constant", "learned")
+SCOPES = ("user", "interaction")
+PRIOR_MEANS = ("constant", "learned", "contextual")
 
 
 @dataclass(frozen=True)
@@ -19,13 +19,13 @@ class Scores:
     Args:
         guide: Family of the approximate posterior, its mean ``exp(energy)``.
         prior: Family of the prior. Its scale may be ``"learned"`` (empirical Bayes).
-        scope: What one score belongs to. ``"interaction"``: a (user, target, history entry), drawn
-            anew for every target, as the paper has it. ``"user"``: a (user, history entry), one
-            score shared by all of the user's targets, the strength of preference behind that
-            choice; its divergence counts once in the objective. Only a query that does not depend
-            on the target can have it.
-        prior_mean: ``"contextual"``: from the keys, averaging one over a history. ``"constant"``:
-            one. ``"learned"``: one number, fitted.
+        scope: What one score belongs to. ``"user"``: a (user, history entry), one score shared by
+            all of the user's targets, the strength of preference behind that choice; its divergence
+            counts once in the objective. Only a query that does not depend on the target can have
+            it. ``"interaction"``: a (user, target, history entry), drawn anew for every target, as
+            the paper has it.
+        prior_mean: ``"constant"``: one. ``"learned"``: one number, fitted. ``"contextual"``: from
+            the keys, averaging one over a history.
 
     Raises:
         ValueError: An option is unknown, a family is ``Point``, or the prior's scale is
@@ -33,14 +33,14 @@ class Scores:
 
     Example:
         >>> from bayes_recsys import Gamma, Weibull
-        >>> Scores(guide=Weibull("learned"), prior=Gamma(1.0), scope="user").prior_mean
-        'contextual'
+        >>> Scores(guide=Weibull("learned"), prior=Gamma(1.0)).scope
+        'user'
     """
 
-    guide: Family = LogNormal(scale=0.1)
+    guide: Family = LogNormal(scale="amortised")
     prior: Family = LogNormal(scale=1.0)
-    scope: str = "interaction"
-    prior_mean: str = "contextual"
+    scope: str = "user"
+    prior_mean: str = "constant"
 
     def __post_init__(self) -> None:
         for name in ("guide", "prior"):

@@ -20,8 +20,10 @@ import torch
 import bayes_recsys as br
 from bayes_recsys.data import MOVIELENS, DataError
 from bayes_recsys.diagnostics import plot_attention, plot_loss
+from bayes_recsys.distributions import LEARNED_SCALES
 from bayes_recsys.families import FAMILIES
 from bayes_recsys.nn import COMBINES, ENERGIES
+from bayes_recsys.scores import PRIOR_MEANS, SCOPES
 
 DATA = (*MOVIELENS, "synthetic")
 FAMILY_NAMES = {name.lower(): family for name, family in FAMILIES.items()}
@@ -45,6 +47,10 @@ def positive(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"must be at least 1, not {number}")
     return number
+
+
+def scale(text: str) -> float | str:
+    return text if text in LEARNED_SCALES else float(text)
 
 
 def not_negative(text: str) -> int:
@@ -71,12 +77,31 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     model.add_argument("--combine", choices=COMBINES, default="context")
     model.add_argument("--item-table", choices=("separate", "shared"), default="separate")
     model.add_argument("--embedding-dim", type=positive, default=32)
-    model.add_argument("--guide", choices=FAMILY_NAMES, default="lognormal")
-    model.add_argument("--prior", choices=FAMILY_NAMES, help="default: as the guide")
-    model.add_argument("--guide-scale", type=float, help="sd of ln s in the guide (default: 0.1)")
-    model.add_argument("--prior-scale", type=float, help="sd of ln s in the prior (default: 1.0)")
+    model.add_argument("--values", choices=("shared", "separate"), default="shared")
+    model.add_argument(
+        "--strength",
+        choices=("user", "both"),
+        default="both",
+        help="whether the user's scores multiply the target's",
+    )
     model.add_argument("--beta", type=float, default=0.5, help="smoothing, in (0, 1]")
     model.add_argument("--tau", type=float, default=1.0, help="sharpening, at least 1")
+    scores = parser.add_argument_group("scores")
+    scores.add_argument(
+        "--guide", choices=FAMILY_NAMES, default="lognormal", help="point: no random scores"
+    )
+    scores.add_argument("--prior", choices=FAMILY_NAMES, help="default: as the guide")
+    scores.add_argument(
+        "--guide-scale", type=scale, help="sd of ln s, learned or amortised (default: amortised)"
+    )
+    scores.add_argument("--prior-scale", type=scale, help="sd of ln s, or learned (default: 1.0)")
+    scores.add_argument("--prior-mean", choices=PRIOR_MEANS, help="default: constant")
+    scores.add_argument("--scope", choices=SCOPES, help="what one score belongs to (default: user)")
+    scores.add_argument(
+        "--sides",
+        choices=("user", "item", "both"),
+        help="whose scores are random (default: user; both with --scope interaction)",
+    )
     objective = parser.add_argument_group("objective")
     objective.add_argument(
         "--likelihood", choices=("bernoulli", "bradley-terry"), default="bernoulli"
@@ -94,11 +119,10 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     objective.add_argument(
         "--kl-weight",
         type=float,
-        help="weight of the scores' terms (default: 0.01, a tempered objective; "
-        "the ELBO is 1 with --kl-reduction sum)",
+        help="weight of the scores' terms (default: 1, the ELBO; less is tempered)",
     )
     objective.add_argument(
-        "--kl-reduction", choices=("sum", "mean"), help="over a history (default: mean)"
+        "--kl-reduction", choices=("sum", "mean"), help="over a history (default: sum)"
     )
     objective.add_argument(
         "--kl-warmup", type=positive, help="epochs over which the weight rises (default: none)"
@@ -107,7 +131,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     training.add_argument("--epochs", type=positive, default=30, help="at most")
     training.add_argument("--patience", type=positive, default=5, help="epochs without improvement")
     training.add_argument("--learning-rate", type=float, default=2e-3)
-    training.add_argument("--weight-decay", type=float, default=0.0)
+    training.add_argument("--weight-decay", type=float, default=0.1)
     training.add_argument(
         "--seed", type=not_negative, default=0, help="of split, initial weights and draws"
     )
@@ -128,13 +152,25 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     options.prior = options.prior or options.guide
     if options.guide != options.prior and "point" in (options.guide, options.prior):
         refuse("--guide and --prior contradict: point has no latent scores; use it for both")
-    defaults = {"guide_scale": 0.1, "prior_scale": 1.0, "kl_weight": 0.01, "kl_reduction": "mean"}
+    if options.sides is None and options.scope == "interaction":
+        options.sides = "both"
+    defaults = {
+        "guide_scale": "amortised",
+        "prior_scale": 1.0,
+        "prior_mean": "constant",
+        "scope": "user",
+        "sides": "user",
+        "kl_weight": 1.0,
+        "kl_reduction": "sum",
+    }
     for name, default in defaults.items():
         given = getattr(options, name)
         if options.guide == "point" and given is not None:
             refuse(f"--{name.replace('_', '-')} means nothing with --guide point")
         if options.guide != "point" and given is None:
             setattr(options, name, default)
+    if options.scope == "user" and options.sides != "user":
+        refuse(f"--sides {options.sides} contradicts --scope user; use --scope interaction")
     if options.guide == "point" and options.kl_warmup is not None:
         refuse("--kl-warmup means nothing with --guide point")
     if options.likelihood == "bernoulli":
@@ -158,19 +194,24 @@ def read_data(options: argparse.Namespace) -> br.data.Interactions:
 
 
 def build(options: argparse.Namespace, histories: br.data.Histories) -> br.models.BAMF:
-    if options.guide == "point":
-        guide = prior = br.Point()
-    else:
-        guide = FAMILY_NAMES[options.guide](options.guide_scale)
-        prior = FAMILY_NAMES[options.prior](options.prior_scale)
+    scores = br.Point()
+    if options.guide != "point":
+        scores = br.Scores(
+            guide=FAMILY_NAMES[options.guide](options.guide_scale),
+            prior=FAMILY_NAMES[options.prior](options.prior_scale),
+            scope=options.scope,
+            prior_mean=options.prior_mean,
+        )
     return br.models.BAMF(
         histories,
         embedding_dim=options.embedding_dim,
         energy=options.energy,
         combine=options.combine,
         item_table=options.item_table,
-        guide=guide,
-        prior=prior,
+        values=options.values,
+        user_scores=br.Point() if options.sides == "item" else scores,
+        item_scores=br.Point() if options.sides == "user" else scores,
+        strength=options.strength,
         beta=options.beta,
         tau=options.tau,
     )

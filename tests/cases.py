@@ -7,27 +7,35 @@ from bayes_recsys import Gamma, LogNormal, Point, Scores, Weibull
 
 MODELS = [getattr(models, name) for name in models.__all__ if name != "Model"]
 
+# The scores as first published: random on both sides, anew for every target, of given width.
+PUBLISHED = Scores(LogNormal(0.1), LogNormal(1.0), scope="interaction", prior_mean="contextual")
+PUBLISHED_BAMF = {"user_scores": PUBLISHED, "item_scores": PUBLISHED, "strength": "user"}
+
 VARIANTS = [
-    (models.BAMF, {"energy": "prod", "combine": "prod"}),
+    (models.BAMF, {"energy": "prod", "combine": "prod", **PUBLISHED_BAMF}),
     (models.BAMF, {"energy": "concat", "combine": "prod", "beta": 1.0}),
-    (models.BAMF, {"combine": "sum", "item_table": "shared"}),
-    (models.BAMF, {"combine": "cat", "tau": 2.0}),
-    (models.BAMF, {"combine": "att", "user_scores": Scores(Gamma(0.5), scope="user")}),
-    (models.BAMF, {"user_scores": Point(), "item_scores": Scores(Weibull(0.2), Gamma(1.0))}),
+    (models.BAMF, {"combine": "sum", "item_table": "shared", "item_scores": PUBLISHED}),
+    (models.BAMF, {"combine": "cat", "tau": 2.0, "strength": "user"}),
+    (models.BAMF, {"combine": "att", "user_scores": Scores(Gamma(0.5), prior_mean="contextual")}),
+    (
+        models.BAMF,
+        {
+            "user_scores": Point(),
+            "item_scores": Scores(Weibull(0.2), Gamma(1.0), scope="interaction"),
+        },
+    ),
     (models.BAMF, {"combine": "mean", "user_scores": Point(), "item_scores": Point()}),
     (
         models.BAMF,
         {
             "values": "separate",
-            "user_scores": Scores(
-                Weibull("amortised"), Gamma("learned"), scope="user", prior_mean="learned"
-            ),
-            "item_scores": Scores(Gamma("amortised"), LogNormal("learned"), prior_mean="constant"),
+            "user_scores": Scores(Weibull("amortised"), Gamma("learned"), prior_mean="learned"),
+            "item_scores": Scores(Gamma("learned"), LogNormal("learned"), scope="interaction"),
         },
     ),
 ]
 
 CASES = [pytest.param(model, {}, id=model.__name__) for model in MODELS] + [
-    pytest.param(model, options, id=f"{model.__name__}-{'-'.join(map(str, options.values()))}")
-    for model, options in VARIANTS
+    pytest.param(model, options, id=f"{model.__name__}-{number}")
+    for number, (model, options) in enumerate(VARIANTS)
 ]

@@ -48,11 +48,11 @@ def latest_small():
     return br.data.load_movielens("latest-small")
 
 
-def make(model_class, histories, **options):
+def make(model_class, histories, size=0.4, **options):
     """A model with random parameters far from their initial values."""
     torch.manual_seed(0)
     model = model_class(histories, **options)
     with torch.no_grad():
         for parameter in model.parameters():
-            parameter.copy_(0.4 * torch.randn_like(parameter))
+            parameter.copy_(size * torch.randn_like(parameter))
     return model.eval()

@@ -10,12 +10,31 @@ import xarray as xr
 
 import bayes_recsys as br
 from bayes_recsys.diagnostics import import_arviz, plot_attention, plot_loss
+from tests.cases import PUBLISHED_BAMF
 from tests.conftest import make
 
 
 @pytest.fixture
 def model(histories):
-    return make(br.models.BAMF, histories)
+    return make(br.models.BAMF, histories, **PUBLISHED_BAMF)
+
+
+def test_scores_of_the_user_have_no_item(histories):
+    model = make(br.models.BAMF, histories)
+    tree = br.posterior_tree(model, users=["3", "7"], items=["5", "6"], draws=20)
+    posterior = tree["posterior"]
+    assert "item_attention" not in posterior, "it is no random variable"
+    assert posterior["item_attention_weight"].std("draw").max() > 0, "its weights are"
+    draws = br.draw(model, torch.tensor([3, 7]), torch.tensor([[5, 6], [5, 6]]), draws=20)
+    array = posterior["user_attention"]
+    assert array.dims == ("chain", "draw", "user", "history")
+    for g, user in enumerate(("3", "7")):
+        codes = histories.entries.row(int(user)).tolist()
+        found = array.sel(user=user, history=[str(code) for code in codes])[0].to_numpy()
+        np.testing.assert_array_equal(found, draws.scores["user_attention"][:, g, : len(codes)])
+        assert int(array.sel(user=user)[0, 0].notnull().sum()) == len(codes)
+    plot_attention(tree, "3", site="user_attention")
+    plot_attention(tree, "3")
 
 
 def test_tree_holds_the_draws_under_their_ids(model, histories):
@@ -55,7 +74,11 @@ def test_default_targets_are_the_recommendations(model):
 
 
 def test_point_has_no_prior(histories):
-    tree = br.posterior_tree(make(br.models.BAMF, histories, user_scores=br.Point(), item_scores=br.Point()), ["3"], draws=2)
+    tree = br.posterior_tree(
+        make(br.models.BAMF, histories, user_scores=br.Point(), item_scores=br.Point()),
+        ["3"],
+        draws=2,
+    )
     assert set(tree.children) == {"posterior"}
 
 

@@ -20,8 +20,8 @@ def block(page, containing):
 
 def test_the_model_of_the_contributing_guide(split, histories, tmp_path):
     names = {}
-    exec(block("CONTRIBUTING.md", "class NearestTaste"), names)
-    mine = names["NearestTaste"]
+    exec(block("CONTRIBUTING.md", "class WeighedHistory"), names)
+    mine = names["WeighedHistory"]
     torch.manual_seed(0)
     model = mine(histories)
     history = br.fit(model, split, max_epochs=15, learning_rate=1e-2, progress=False).history

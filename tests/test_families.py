@@ -172,6 +172,36 @@ class TestDivergence:
         assert (sampled.mean() - exact.mean()).abs() < 4 * error
         assert error < 0.01 * exact.mean()
 
+    def test_differentiable_in_means_and_scales(self, q_family, p_family):
+        def divergence(q_mean, q_scale, p_mean, p_scale):
+            q = q_family().with_scale(q_scale).distribution(q_mean)
+            return kl_divergence(q, p_family().with_scale(p_scale).distribution(p_mean))
+
+        values = ([0.3, -0.5], [0.2, 1.3], [0.0, 0.1], [0.9, 0.4])
+        leaves = [torch.tensor(v, dtype=torch.float64, requires_grad=True) for v in values]
+        assert torch.autograd.gradcheck(divergence, leaves)
+
+
+@pytest.mark.parametrize("family", RANDOM)
+@pytest.mark.parametrize("scale", [0.1, 0.7, 1.5, 3.0])
+def test_draws_are_reparameterised_in_the_scale(family, scale):
+    """Pathwise gradients of E[ln s] and E[(ln s)²], to four standard errors."""
+    torch.manual_seed(0)
+    each = torch.full((200_000,), scale, dtype=torch.float64, requires_grad=True)
+    log_s = family().with_scale(each).distribution(torch.zeros_like(each)).rsample().log()
+    one = torch.tensor(scale, dtype=torch.float64, requires_grad=True)
+    expected = family().with_scale(one).expected_log
+    for value, moment in ((log_s, expected), (log_s**2, expected**2 + one**2)):
+        (by_draws,) = torch.autograd.grad(value.sum(), each, retain_graph=True)
+        (exact,) = torch.autograd.grad(moment, one, retain_graph=True)
+        error = by_draws.std() / len(by_draws) ** 0.5
+        assert (by_draws.mean() - exact).abs() < 4 * error
+
+
+def test_a_learned_scale_has_no_value_by_itself():
+    with pytest.raises(ValueError, match="outside an Attention"):
+        LogNormal("learned").distribution(torch.zeros(2)).sample()
+
 
 def test_agrees_with_torch_where_torch_has_it():
     a, b, rate = Gamma(0.4).shape.item(), Gamma(1.1).shape.item(), np.exp(-0.3)
@@ -201,7 +231,7 @@ def test_a_value_outside_the_support_is_refused():
 
 
 @pytest.mark.parametrize("family", RANDOM)
-@pytest.mark.parametrize("scale", [0.0, -1.0, float("nan"), 6.0, 1e-4])
+@pytest.mark.parametrize("scale", [0.0, -1.0, float("nan"), 6.0, 1e-4, "narrow"])
 def test_bad_scale_is_refused(family, scale):
     with pytest.raises(ValueError, match=r"scale, .* must be between 0\.001 and 5"):
         family(scale)

@@ -11,7 +11,8 @@ from torch.distributions import kl_divergence
 
 import bayes_recsys as br
 from bayes_recsys.data import Ragged
-from tests.cases import CASES, MODELS
+from bayes_recsys.nn import simplex
+from tests.cases import CASES, MODELS, PUBLISHED_BAMF
 from tests.conftest import batches, make
 from tests.reference import bamf
 
@@ -122,7 +123,7 @@ class TestEveryModel:
 
     def test_mean_of_batch_elbos_is_the_full_elbo(self, model_class, options, histories, split):
         """Both are estimates of the same number; with Point there is no noise at all."""
-        model = make(model_class, histories, **options)
+        model = make(model_class, histories, size=0.2, **options)
         whole = list(batches(split, histories, pairs=10**9, entries=10**9).epoch(1))
         parts = list(batches(split, histories, pairs=120).epoch(1))
         assert len(whole) == 1
@@ -179,7 +180,7 @@ def test_point_pairwise_loss_is_the_scaled_bpr_with_its_penalty(histories, batch
 def test_bamf_logits_follow_the_formulas(energy, combine, item_table, histories):
     options = {"energy": energy, "combine": combine, "item_table": item_table}
     options |= {"beta": 0.7, "tau": 1.5}
-    model = make(br.models.BAMF, histories, embedding_dim=5, hidden=3, **options)
+    model = make(br.models.BAMF, histories, embedding_dim=5, hidden=3, **options, **PUBLISHED_BAMF)
     weights = {k: v.numpy() for k, v in model.state_dict().items()}
 
     def moment(log_mean, tau):  # of a log-normal with sd 0.1 and mean exp(log_mean)
@@ -194,7 +195,7 @@ def test_bamf_logits_follow_the_formulas(energy, combine, item_table, histories)
 
 
 def test_tempering_scales_the_scores_terms_in_model_and_guide(histories, batch):
-    model = make(br.models.BAMF, histories)
+    model = make(br.models.BAMF, histories, **PUBLISHED_BAMF)
     length = batch.valid.sum(-1, keepdim=True).clamp(min=1)
     for reduction, factor in (("sum", 0.3), ("mean", 0.3 / length)):
         terms = (br.Bernoulli(2), 0.3, reduction)
@@ -242,10 +243,14 @@ def test_a_users_scores_are_shared_by_targets(histories):
     item = torch.tensor([[3, 4, 5], [6, 7, 8]])
     scores = br.draw(model, torch.tensor([1, 2]), item, draws=7)
     score = scores.scores["user_attention"]
-    assert score.shape == (7, 2, 3, scores.history.shape[1])
-    both = scores.valid[:, 0] & scores.valid[:, 1]
-    assert torch.equal(score[:, :, 0][:, both], score[:, :, 1][:, both])
-    assert score[:, scores.valid].std(0).min() > 0
+    assert score.shape == (7, 2, scores.history.shape[1])
+    assert "item_attention" not in scores.scores
+    for g, c in ((0, 0), (0, 2), (1, 1)):
+        valid = scores.valid[g, c]
+        weight = simplex(score[:, g].log(), valid, beta=0.5)
+        torch.testing.assert_close(
+            scores.weights["user_attention"][:, g, c][:, valid], weight[:, valid]
+        )
 
 
 @pytest.mark.parametrize("likelihood", [br.Bernoulli(2), br.BradleyTerry(2)])
@@ -290,6 +295,21 @@ def test_wrong_kinds_of_arguments_are_named(build, message, histories, split):
         build(histories, split)
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"guide": br.Point()}, "contradicts Scores"),
+        ({"prior": br.Point()}, "contradicts Scores"),
+        ({"prior": br.LogNormal("amortised")}, "a prior does not see the query"),
+        ({"scope": "item"}, "scope must be one of user, interaction"),
+        ({"prior_mean": "zero"}, "prior_mean must be one of"),
+    ],
+)
+def test_contradictory_scores_are_named(options, message):
+    with pytest.raises(ValueError, match=message):
+        br.Scores(**options)
+
+
 def test_a_guide_without_a_site_is_an_error(histories, batch, split):
     class Forgetful(br.models.BAMF):
         def guide(self, *args, **kwargs):
@@ -298,7 +318,7 @@ def test_a_guide_without_a_site_is_an_error(histories, batch, split):
     with pytest.raises(
         ValueError, match=r"only in the model \['item_attention', 'user_attention'\]"
     ):
-        br.fit(Forgetful(histories), split, max_epochs=1, progress=False)
+        br.fit(Forgetful(histories, **PUBLISHED_BAMF), split, max_epochs=1, progress=False)
 
 
 @pytest.mark.parametrize(
@@ -311,6 +331,7 @@ def test_a_guide_without_a_site_is_an_error(histories, batch, split):
         ({"tau": 0.5}, "tau must be at least 1"),
         ({"embedding_dim": 0}, "at least 1"),
         ({"values": "both"}, "values must be"),
+        ({"strength": "item"}, "strength must be"),
         ({"item_scores": br.Scores(scope="user")}, "contradicts a target's scores"),
     ],
 )

@@ -80,7 +80,7 @@ def test_simplex_gradient():
 @pytest.mark.parametrize("scope", ["interaction", "user"])
 def test_prior_means_average_one_over_the_valid_history(scope):
     torch.manual_seed(0)
-    attention = Attention(4, scores=br.Scores(scope=scope))
+    attention = Attention(4, scores=br.Scores(scope=scope, prior_mean="contextual"))
     query, key = torch.randn(2, 3 if scope == "interaction" else 1, 4), torch.randn(2, 7, 4)
     history_mask = torch.rand(2, 7) < 0.6
     history_mask[0] = False
@@ -94,18 +94,20 @@ def test_prior_means_average_one_over_the_valid_history(scope):
 
 def test_other_prior_means():
     query, key = torch.randn(2, 1, 4), torch.randn(2, 7, 4)
-    constant = Attention(4, scores=br.Scores(prior_mean="constant"))
-    assert torch.equal(constant(query, key, key, batch_of(2, 3, 7)).prior().mean, torch.ones(2, 3, 7))
+    constant = Attention(4)
+    assert torch.equal(
+        constant(query, key, key, batch_of(2, 3, 7)).prior().mean, torch.ones(2, 1, 7)
+    )
     learned = Attention(4, scores=br.Scores(prior_mean="learned"))
     with torch.no_grad():
         learned.prior_level.fill_(0.5)
     mean = learned(query, key, key, batch_of(2, 3, 7)).prior().mean
-    torch.testing.assert_close(mean, torch.full((2, 3, 7), 0.5).exp())
+    torch.testing.assert_close(mean, torch.full((2, 1, 7), 0.5).exp())
 
 
 def test_guide_mean_is_exp_energy():
     query, key = torch.randn(1, 2, 4), torch.randn(1, 3, 4)
-    attention = Attention(4, scores=br.Scores(guide=br.LogNormal(0.7)))
+    attention = Attention(4, scores=br.Scores(br.LogNormal(0.7), scope="interaction"))
     guide = attention(query, key, key, batch_of(1, 2, 3)).guide()
     torch.testing.assert_close(guide.mean, (query @ key.mT).exp())
 

@@ -20,7 +20,8 @@ from bayes_recsys.inference.predict import Draws, draw
 from bayes_recsys.models.base import Model
 from bayes_recsys.recommend import recommend
 
-SITE_DIMS = ("chain", "draw", "user", "item", "history")
+USER_DIMS = ("chain", "draw", "user")
+TARGET_DIMS = (*USER_DIMS, "item")
 
 
 def posterior_tree(
@@ -35,10 +36,16 @@ def posterior_tree(
     """Draws of scores, weights and logits with named coordinates.
 
     Groups ``posterior`` (through the guide) and, unless the model is deterministic, ``prior``.
-    Each has, per attention site, the scores under the site's name and the weights under
-    ``<site>_weight``, with dimensions ``(chain, draw, user, item, history)``, and ``logit`` with
-    ``(chain, draw, user, item)``. Coordinates are original ids; titles stand beside them as
-    ``item_title`` and ``history_title``.
+    Each has
+
+    ===================  =====================================================================
+    ``<site>``           scores of a random site, ``(chain, draw, user, history)`` with scope
+                         ``"user"``, else ``(chain, draw, user, item, history)``
+    ``<site>_weight``    attention weights of every site, ``(chain, draw, user, item, history)``
+    ``logit``            ``(chain, draw, user, item)``
+    ===================  =====================================================================
+
+    Coordinates are original ids; titles stand beside them as ``item_title`` and ``history_title``.
 
     Histories differ between users: ``history`` is their union, and an entry is NaN where it is
     not in a user's history or is the target itself. For one user and new items there is no NaN.
@@ -103,8 +110,8 @@ def to_arviz(
         >>> split = br.data.split(br.data.synthetic(n_users=20, n_items=50, seed=0).interactions)
         >>> model = br.models.BAMF(br.data.histories(split), embedding_dim=8)
         >>> posterior = to_arviz(model, users=["3"], k=2, draws=10)
-        >>> dict(posterior.posterior["item_attention"].sizes)
-        {'chain': 1, 'draw': 10, 'user': 1, 'item': 2, 'history': 11}
+        >>> dict(posterior.posterior["user_attention"].sizes)
+        {'chain': 1, 'draw': 10, 'user': 1, 'history': 11}
     """
     tree = posterior_tree(model, users, items, k=k, draws=draws, seed=seed)
     arviz = import_arviz()
@@ -161,22 +168,20 @@ def _dataset(model: Model, user: Tensor, item: Tensor, draws: Draws) -> xr.Datas
         coords["item_title"] = ("item", known.titles[item.numpy()])
         coords["history_title"] = ("history", known.titles[union.numpy()])
     variables = {}
-    for name in draws.scores:
-        variables[name] = (SITE_DIMS, _over_union(draws.scores[name], draws, known, user, union))
-        variables[f"{name}_weight"] = (
-            SITE_DIMS,
-            _over_union(draws.weights[name], draws, known, user, union),
-        )
-    variables["logit"] = (SITE_DIMS[:-1], draws.logits[None].numpy())
+    named = {**draws.scores, **{f"{name}_weight": w for name, w in draws.weights.items()}}
+    for name, values in named.items():
+        dims = TARGET_DIMS if values.ndim == 4 else USER_DIMS
+        variables[name] = (*dims, "history"), _over_union(values, draws, known, user, union)
+    variables["logit"] = (TARGET_DIMS, draws.logits[None].numpy())
     return xr.Dataset(variables, coords)
 
 
 def _over_union(values: Tensor, draws: Draws, known, user: Tensor, union: Tensor) -> np.ndarray:
-    """Values over each user's own history ``[S, G, C, L]``, laid out over the union of histories
-    ``[1, S, G, C, U]``."""
+    """Values over each user's own history ``[S, G, .., L]``, laid out over the union of histories
+    ``[1, S, G, .., U]``."""
     out = torch.full((*values.shape[:-1], len(union)), torch.nan)
     for g, u in enumerate(user.tolist()):
         length = len(known.entries.row(u))
         column = torch.searchsorted(union, draws.history[g, :length].contiguous())
-        out[:, g][..., column] = values[:, g, :, :length]
+        out[:, g][..., column] = values[:, g, ..., :length]
     return out[None].numpy()

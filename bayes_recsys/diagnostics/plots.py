@@ -66,7 +66,7 @@ def plot_attention(
             holds nothing but the targets.
     """
     posterior = tree["posterior"].to_dataset()
-    sites = [name for name in posterior if f"{name}_weight" in posterior]
+    sites = [name.removesuffix("_weight") for name in posterior if name.endswith("_weight")]
     site = sites[-1] if site is None else site
     if site not in sites:
         raise ValueError(f"no attention site {site!r}; the tree has {', '.join(sites)}")

@@ -2,5 +2,6 @@
 
 from bayes_recsys.evaluation.baselines import Popularity
 from bayes_recsys.evaluation.evaluate import KS, Evaluation, Scorer, evaluate
+from bayes_recsys.evaluation.nll import predictive_nll
 
-__all__ = ["KS", "Evaluation", "Popularity", "Scorer", "evaluate"]
+__all__ = ["KS", "Evaluation", "Popularity", "Scorer", "evaluate", "predictive_nll"]

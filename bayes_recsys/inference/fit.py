@@ -55,14 +55,14 @@ def fit(
     split: Split,
     likelihood: Likelihood = Bernoulli(),
     *,
-    kl_weight: float | Schedule = 0.01,
-    kl_reduction: str = "mean",
+    kl_weight: float | Schedule = 1.0,
+    kl_reduction: str = "sum",
     negatives_exclude: str = "train",
     elbo: ELBO | None = None,
     max_epochs: int = 30,
     patience: int = 5,
     learning_rate: float = 2e-3,
-    weight_decay: float = 0.0,
+    weight_decay: float = 0.1,
     pairs: int = 1024,
     seed: int = 0,
     accelerator: str = "cpu",
@@ -76,10 +76,10 @@ def fit(
     kept, and the result says so. From the same initial weights the same seed gives the same
     result; the caller's random state is left alone.
 
-    The default objective is **tempered**: ``kl_weight=0.01`` on the mean over each pair's history
-    of the scores' terms, the effective weight of the public implementation. It is not an evidence
-    bound. The ELBO proper is ``kl_weight=1, kl_reduction="sum"``; with fixed widths it sums some
-    hundred terms against one observation and the scores fall back to their prior.
+    The default objective is the ELBO. With scores of scope ``"interaction"`` it sums some hundred
+    divergences against one observation, and the scores fall back to their prior;
+    ``kl_weight=0.01, kl_reduction="mean"``, the effective weight of the public implementation,
+    avoids that but is **tempered**, no evidence bound.
 
     Args:
         model: Any :class:`~bayes_recsys.models.base.Model`; trained in place.
@@ -94,7 +94,8 @@ def fit(
         max_epochs: Most passes over the training positives.
         patience: Epochs without improvement before stopping.
         learning_rate: Step size of Adam.
-        weight_decay: Decoupled weight decay (AdamW) on every parameter.
+        weight_decay: Decoupled weight decay (AdamW) of embeddings and linear maps. Biases, norms and
+            the scores' widths are not decayed.
         pairs: Most candidates in a batch.
         seed: Seed of negatives, order and latent draws.
         accelerator: ``"cpu"``, ``"cuda"``, ``"auto"``, .. as Lightning Fabric names them.
@@ -122,9 +123,10 @@ def fit(
         seed=seed,
     )
     fabric = Fabric(accelerator=accelerator, devices=1)
-    optimizer = torch.optim.AdamW(
-        model.parameters(), lr=learning_rate, weight_decay=weight_decay, fused=True
-    )
+    matrices = [p for p in model.parameters() if p.ndim > 1]
+    others = [p for p in model.parameters() if p.ndim < 2]
+    groups = [{"params": matrices}, {"params": others, "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(groups, lr=learning_rate, weight_decay=weight_decay, fused=True)
     elbo = Trace_ELBO() if elbo is None else elbo
     objective, optimizer = fabric.setup(elbo(model, model.guide), optimizer)
 

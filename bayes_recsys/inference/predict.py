@@ -17,9 +17,9 @@ class Draws:
     """Draws for ``G`` users with ``C`` candidates each.
 
     Args:
-        scores: By site, ``[S, G, C, L]``; NaN outside ``valid``. A ``Point`` site has its
-            constant score in every draw, and one of scope ``"user"`` the same for every target.
-        weights: Attention weights of these scores, by site, ``[S, G, C, L]``.
+        scores: By random site, ``[S, G, C, L]``, or ``[S, G, L]`` with scope ``"user"``; NaN where
+            there is no such history entry (or it is the target itself).
+        weights: Attention weights, by site, random or not, ``[S, G, C, L]``; NaN outside ``valid``.
         logits: ``[S, G, C]``.
         history: Item codes of the histories, ``[G, L]``.
         valid: Which history entries each candidate attends over, ``[G, C, L]``.
@@ -65,8 +65,8 @@ def draw(
     batch = candidates(model.histories, user, item).to(model.device)
     attended = model.attend(batch)
     chunk = max(1, entries // max(1, batch.valid.numel()))
-    scores: dict[str, list[Tensor]] = {name: [] for name in attended}
-    weights: dict[str, list[Tensor]] = {name: [] for name in attended}
+    scores = {name: [] for name, site in attended.items() if site.attention.is_random}
+    weights = {name: [] for name in attended}
     logits = []
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -75,14 +75,16 @@ def draw(
             drawn = {name: _scores(site, source, size) for name, site in attended.items()}
             weight = all_weights(attended, {k: attended[k].log_power(s) for k, s in drawn.items()})
             contexts = {name: site.context(weight[name]) for name, site in attended.items()}
-            for name in attended:
-                for parts, values in ((scores, drawn), (weights, weight)):
-                    shown = values[name].expand(size, *batch.valid.shape)
-                    parts[name].append(shown.masked_fill(~batch.valid, torch.nan).cpu())
+            for name, site in attended.items():
+                if site.attention.is_random:
+                    score = drawn[name].masked_fill(~site.site, torch.nan)
+                    scores[name].append(score if site.share is None else score.squeeze(2))
+                shown = weight[name].expand(size, *batch.valid.shape)
+                weights[name].append(shown.masked_fill(~batch.valid, torch.nan))
             logits.append(model.logits(batch, contexts).expand(size, *item.shape).cpu())
     return Draws(
-        {name: torch.cat(parts) for name, parts in scores.items()},
-        {name: torch.cat(parts) for name, parts in weights.items()},
+        {name: torch.cat(parts).cpu() for name, parts in scores.items()},
+        {name: torch.cat(parts).cpu() for name, parts in weights.items()},
         torch.cat(logits),
         batch.history.cpu(),
         batch.valid.cpu(),

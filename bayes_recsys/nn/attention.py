@@ -27,7 +27,7 @@ class Attention(nn.Module):
     ===========  ===================================================================
     energy       ``f(query, key)``, deterministic
     guide        ``s ~ guide family with mean exp(energy)``
-    prior        ``s ~ prior family with mean from the keys alone``, averaging one
+    prior        ``s ~ prior family``, its mean one, or learned, or from the keys alone
     weight       ``α = s^τ / (Σ s^τ)^β``
     context      ``Σ_j α_j value_j``
     ===========  ===================================================================
