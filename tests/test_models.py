@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pyro
 import pyro.poutine as poutine
 import pytest
@@ -12,7 +13,7 @@ from torch.distributions import kl_divergence
 import bayes_recsys as br
 from bayes_recsys.data import Ragged
 from bayes_recsys.nn import simplex
-from tests.cases import CASES, MODELS, PUBLISHED_BAMF
+from tests.cases import CASES, MODELS, PUBLISHED, PUBLISHED_BAMF
 from tests.conftest import batches, make
 from tests.reference import bamf
 
@@ -179,12 +180,25 @@ def test_point_pairwise_loss_is_the_scaled_bpr_with_its_penalty(histories, batch
 @pytest.mark.parametrize("item_table", ["separate", "shared"])
 def test_bamf_logits_follow_the_formulas(energy, combine, item_table, histories):
     options = {"energy": energy, "combine": combine, "item_table": item_table}
-    options |= {"beta": 0.7, "tau": 1.5}
-    model = make(br.models.BAMF, histories, embedding_dim=5, hidden=3, **options, **PUBLISHED_BAMF)
+    options |= {"beta": 0.7, "tau": 1.5, "values": "shared", "strength": "user"}
+    scores = {"user_scores": PUBLISHED, "item_scores": PUBLISHED}
+    compare_with_loops(histories, options, scores, {"user": 0.1, "item": 0.1})
+
+
+def test_bamf_beyond_the_paper_follows_its_formulas(histories):
+    options = {"energy": "dot", "combine": "context", "item_table": "separate"}
+    options |= {"beta": 0.7, "tau": 1.5, "values": "separate", "strength": "both"}
+    scores = {"user_scores": br.Scores(br.LogNormal(0.6)), "item_scores": br.Point()}
+    compare_with_loops(histories, options, scores, {"user": 0.6, "item": 0.0})
+
+
+def compare_with_loops(histories, options, scores, sd):
+    model = make(br.models.BAMF, histories, embedding_dim=5, hidden=3, **options, **scores)
     weights = {k: v.numpy() for k, v in model.state_dict().items()}
 
-    def moment(log_mean, tau):  # of a log-normal with sd 0.1 and mean exp(log_mean)
-        return torch.tensor(tau * (log_mean - 0.005) + tau**2 * 0.005).exp().item()
+    def moment(side, log_mean, tau):  # of a log-normal of this sd with mean exp(log_mean)
+        variance = sd[side] ** 2
+        return np.exp(tau * (log_mean - 0.5 * variance) + 0.5 * tau**2 * variance)
 
     for user in (0, 7):
         history = histories.entries.row(user).tolist()

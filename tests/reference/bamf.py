@@ -41,7 +41,7 @@ def combine(how, p, c, weights):
 def logit(w, options, user, item, history, moment):
     """Logit of a pair with the scores' ``E[s^τ]`` for ``s^τ``.
 
-    ``w`` maps parameter names to arrays; ``moment(log_mean, τ)`` is ``E[s^τ]``.
+    ``w`` maps parameter names to arrays; ``moment(side, log_mean, τ)`` is ``E[s^τ]``.
     """
 
     def sub(prefix):
@@ -54,16 +54,21 @@ def logit(w, options, user, item, history, moment):
         q_of = lambda i: w["item.1.weight"] @ w["item.0.weight"][i]  # noqa: E731
         h_of = lambda j: w["history.1.weight"] @ w["item.0.weight"][j]  # noqa: E731
     p, q = w["user.weight"][user], q_of(item)
-    h = [h_of(j) for j in history if j != item]
+    others = [j for j in history if j != item]
+    h = [h_of(j) for j in others]
+    v = h if options["values"] == "shared" else [w["value.weight"][j] for j in others]
 
-    contexts = []
+    contexts, powered = [], {}
     for side, query in (("user", p), ("item", q)):
         if not h:
             contexts.append(np.zeros_like(p))
             continue
         weights = sub(f"{side}_attention.energy")
-        powered = [moment(energy(options["energy"], weights, query, k), options["tau"]) for k in h]
-        contexts.append(pool(powered, h, options["beta"], tau=1.0))
+        energies = [energy(options["energy"], weights, query, k) for k in h]
+        powered[side] = [moment(side, e, options["tau"]) for e in energies]
+        if side == "item" and options["strength"] == "both":
+            powered["item"] = [a * b for a, b in zip(powered["item"], powered["user"], strict=True)]
+        contexts.append(pool(powered[side], v, options["beta"], tau=1.0))
 
     z_u = combine(options["combine"], p, contexts[0], sub("user_combine"))
     z_i = combine(options["combine"], q, contexts[1], sub("item_combine"))
