@@ -128,7 +128,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         "--kl-warmup", type=positive, help="epochs over which the weight rises (default: none)"
     )
     training = parser.add_argument_group("training")
-    training.add_argument("--epochs", type=positive, default=30, help="at most")
+    training.add_argument("--epochs", type=positive, default=100, help="at most")
     training.add_argument("--patience", type=positive, default=5, help="epochs without improvement")
     training.add_argument("--learning-rate", type=float, default=2e-3)
     training.add_argument("--weight-decay", type=float, default=0.1)

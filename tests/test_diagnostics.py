@@ -137,6 +137,10 @@ def test_contraction_is_that_of_learned_widths(histories):
     model = br.models.BAMF(histories, user_scores=scores, item_scores=br.Point())
     summary = br.score_summary(model)
     assert summary.index.tolist() == ["user_attention"]
+    assert summary["contraction"].item() == pytest.approx(0.0, abs=1e-5), "as wide as the prior"
+    with torch.no_grad():
+        model.user_attention.guide_scale.bias.zero_()  # half way between ln 0.05 and ln 5
+    summary = br.score_summary(model)
     assert summary["contraction"].item() == pytest.approx(1 - 0.5**2 / 2.0**2, rel=1e-4)
 
 

@@ -59,7 +59,7 @@ def fit(
     kl_reduction: str = "sum",
     negatives_exclude: str = "train",
     elbo: ELBO | None = None,
-    max_epochs: int = 30,
+    max_epochs: int = 100,
     patience: int = 5,
     learning_rate: float = 2e-3,
     weight_decay: float = 0.1,

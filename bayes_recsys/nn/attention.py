@@ -17,8 +17,8 @@ from bayes_recsys.scores import Scores
 
 # ln of the contextual prior's means is held within this before they are normalised.
 PRIOR_RANGE = 10.0
-# Where learned scales start.
-GUIDE_SCALE, PRIOR_SCALE = 0.5, 1.0
+# Where a learned scale of the prior starts. The guide's starts as wide as the prior.
+PRIOR_SCALE = 1.0
 
 
 class Attention(nn.Module):
@@ -69,10 +69,11 @@ class Attention(nn.Module):
         self.scores, self.beta, self.tau = scores, beta, tau
         if isinstance(scores, Point):
             return
+        start = PRIOR_SCALE if scores.prior.scale in LEARNED_SCALES else scores.prior.scale
         if scores.guide.scale in LEARNED_SCALES:
-            self.guide_scale = Scale(dim, scores.guide.scale, GUIDE_SCALE)
+            self.guide_scale = Scale(dim, scores.guide.scale, start)
         if scores.prior.scale in LEARNED_SCALES:
-            self.prior_scale = Scale(dim, scores.prior.scale, PRIOR_SCALE)
+            self.prior_scale = Scale(dim, scores.prior.scale, start)
         if scores.prior_mean == "contextual":
             # No last bias: the normalisation would take it away again.
             self.prior_network = nn.Sequential(

@@ -25,12 +25,13 @@ class Scale(nn.Module):
     Args:
         dim: Length ``K`` of queries and keys.
         how: ``"learned"`` or ``"amortised"``.
-        initial: Scale at the start.
+        initial: Scale at the start; a value near the bounds is moved inwards, where it can learn.
     """
 
     def __init__(self, dim: int, how: str, initial: float):
         super().__init__()
         share = math.log(initial / SMALLEST_LEARNED) / math.log(LARGEST_LEARNED / SMALLEST_LEARNED)
+        share = min(max(share, 0.05), 0.95)
         self.bias = nn.Parameter(torch.tensor(math.log(share / (1 - share))))
         self.is_amortised = how == "amortised"
         if self.is_amortised:
