@@ -37,7 +37,7 @@ class Scores:
         'user'
     """
 
-    guide: Family = LogNormal(scale="amortised")
+    guide: Family = LogNormal(scale="learned")
     prior: Family = LogNormal(scale=1.0)
     scope: str = "user"
     prior_mean: str = "constant"

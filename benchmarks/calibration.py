@@ -134,7 +134,9 @@ def picture(curves: dict) -> Figure:
     figure = Figure(figsize=(11, 3.6), layout="constrained")
     for axes, family in zip(figure.subplots(1, 3, sharey=True), FAMILIES, strict=True):
         axes.plot([0, 1], [0, 1], color="black", linewidth=1, linestyle=":")
-        for width, colour in zip(WIDTHS, ("#9ecae1", "#4292c6", "#084594", "#fd8d3c", "#d94801"), strict=True):
+        for width, colour in zip(
+            WIDTHS, ("#9ecae1", "#4292c6", "#084594", "#fd8d3c", "#d94801"), strict=True
+        ):
             axes.plot(LEVELS, curves[family.__name__, width], color=colour, label=f"width {width}")
         axes.set(title=family.__name__, xlabel="nominal probability of the interval")
         axes.spines[["top", "right"]].set_visible(False)

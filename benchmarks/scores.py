@@ -34,7 +34,7 @@ FAMILY_ROWS = {
     "Point": ({"user_scores": Point()}, {}),
     **{
         f"{guide.__name__} guide, {prior.__name__} prior": (
-            {"user_scores": Scores(guide("amortised"), prior(1.0))},
+            {"user_scores": Scores(guide("learned"), prior(1.0))},
             {},
         )
         for guide in (LogNormal, Gamma, Weibull)
@@ -50,9 +50,9 @@ FORMULATION_ROWS = {
         {},
     ),
     "user, width 0.1": ({"user_scores": Scores(LogNormal(0.1)), "strength": "user"}, {}),
-    "user, learned width": ({"user_scores": Scores(LogNormal("learned")), "strength": "user"}, {}),
-    "user, amortised width": ({"strength": "user"}, {}),
+    "user, learned width": ({"strength": "user"}, {}),
     "default: strength both": ({}, {}),
+    "default, amortised width": ({"user_scores": Scores(LogNormal("amortised"))}, {}),
     "default, separate values": ({"values": "separate"}, {}),
     "default, prior sd 2": ({"user_scores": Scores(prior=LogNormal(2.0))}, {}),
     "default, contextual prior": ({"user_scores": Scores(prior_mean="contextual")}, {}),

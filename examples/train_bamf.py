@@ -92,7 +92,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     scores.add_argument("--prior", choices=FAMILY_NAMES, help="default: as the guide")
     scores.add_argument(
-        "--guide-scale", type=scale, help="sd of ln s, learned or amortised (default: amortised)"
+        "--guide-scale", type=scale, help="sd of ln s, learned or amortised (default: learned)"
     )
     scores.add_argument("--prior-scale", type=scale, help="sd of ln s, or learned (default: 1.0)")
     scores.add_argument("--prior-mean", choices=PRIOR_MEANS, help="default: constant")
@@ -129,7 +129,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     training = parser.add_argument_group("training")
     training.add_argument("--epochs", type=positive, default=100, help="at most")
-    training.add_argument("--patience", type=positive, default=5, help="epochs without improvement")
+    training.add_argument(
+        "--patience", type=positive, default=10, help="epochs without improvement"
+    )
     training.add_argument("--learning-rate", type=float, default=2e-3)
     training.add_argument("--weight-decay", type=float, default=0.1)
     training.add_argument(
@@ -155,7 +157,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     if options.sides is None and options.scope == "interaction":
         options.sides = "both"
     defaults = {
-        "guide_scale": "amortised",
+        "guide_scale": "learned",
         "prior_scale": 1.0,
         "prior_mean": "constant",
         "scope": "user",

@@ -290,7 +290,7 @@ class TestModelFolder:
         assert isinstance(br.load_model(tmp_path / "mine", Mine), Mine)
         about = json.loads((tmp_path / "mine" / "options.json").read_text())
         guide = about["options"]["user_scores"]["guide"]
-        assert guide == {"class": "LogNormal", "scale": "amortised"}
+        assert guide == {"class": "LogNormal", "scale": "learned"}
 
     def test_replaced_whole(self, folder, histories):
         (folder / "stray").touch()

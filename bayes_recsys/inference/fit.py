@@ -60,7 +60,7 @@ def fit(
     negatives_exclude: str = "train",
     elbo: ELBO | None = None,
     max_epochs: int = 100,
-    patience: int = 5,
+    patience: int = 10,
     learning_rate: float = 2e-3,
     weight_decay: float = 0.1,
     pairs: int = 1024,
