@@ -1,6 +1,7 @@
 # make demo    train BAMF on MovieLens-100K, print a table, write posterior and pictures into demo/
 # make test    run the tests
 # make slow    run the studies that take minutes
+# make truth   reproduce docs/truth.md: divergences, NUTS, calibration
 # make lint    check style
 # make docs    build the documentation into docs/_build/html
 # make clean   remove everything these made
@@ -9,7 +10,7 @@ PYTHON ?= python3
 VENV ?= .venv
 RUN = $(VENV)/bin/python -m
 
-.PHONY: demo test slow lint docs clean
+.PHONY: demo test slow truth lint docs clean
 
 # The environment is rebuilt when what it is made from changes.
 $(VENV)/package: setup.cfg pyproject.toml constraints.txt
@@ -29,6 +30,11 @@ test: $(VENV)/tools
 
 slow: $(VENV)/tools
 	$(RUN) pytest --quiet -m slow
+
+truth: $(VENV)/tools
+	$(VENV)/bin/python benchmarks/kl.py --figure docs/kl.png
+	$(VENV)/bin/python benchmarks/nuts.py --figure docs/nuts.png
+	$(VENV)/bin/python benchmarks/calibration.py --figure docs/calibration.png
 
 lint: $(VENV)/tools
 	$(RUN) ruff check .

@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 
 import bayes_recsys as br
 from bayes_recsys.data import MOVIELENS
-from bayes_recsys.families import FAMILIES, Gamma, LogNormal, Point, Weibull
+from bayes_recsys.families import Gamma, LogNormal, Point, Weibull
 from bayes_recsys.scores import Scores
 
 PUBLISHED = Scores(LogNormal(0.1), LogNormal(1.0), scope="interaction", prior_mean="contextual")
@@ -56,6 +56,7 @@ FORMULATION_ROWS = {
     "default, separate values": ({"values": "separate"}, {}),
     "default, prior sd 2": ({"user_scores": Scores(prior=LogNormal(2.0))}, {}),
     "default, contextual prior": ({"user_scores": Scores(prior_mean="contextual")}, {}),
+    "default, combine sum": ({"combine": "sum"}, {}),
     "default, learned prior": (
         {"user_scores": Scores(prior=LogNormal("learned"), prior_mean="learned")},
         {},

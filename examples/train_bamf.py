@@ -171,6 +171,15 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
             refuse(f"--{name.replace('_', '-')} means nothing with --guide point")
         if options.guide != "point" and given is None:
             setattr(options, name, default)
+    if not 0 < options.beta <= 1:
+        refuse(f"--beta must be in (0, 1], not {options.beta}")
+    if not options.tau >= 1:
+        refuse(f"--tau must be at least 1, not {options.tau}")
+    if options.guide != "point":
+        try:
+            build_scores(options)
+        except ValueError as error:
+            refuse(f"--guide, --prior and their scales: {error}")
     if options.scope == "user" and options.sides != "user":
         refuse(f"--sides {options.sides} contradicts --scope user; use --scope interaction")
     if options.guide == "point" and options.kl_warmup is not None:
@@ -196,14 +205,7 @@ def read_data(options: argparse.Namespace) -> br.data.Interactions:
 
 
 def build(options: argparse.Namespace, histories: br.data.Histories) -> br.models.BAMF:
-    scores = br.Point()
-    if options.guide != "point":
-        scores = br.Scores(
-            guide=FAMILY_NAMES[options.guide](options.guide_scale),
-            prior=FAMILY_NAMES[options.prior](options.prior_scale),
-            scope=options.scope,
-            prior_mean=options.prior_mean,
-        )
+    scores = br.Point() if options.guide == "point" else build_scores(options)
     return br.models.BAMF(
         histories,
         embedding_dim=options.embedding_dim,
@@ -216,6 +218,15 @@ def build(options: argparse.Namespace, histories: br.data.Histories) -> br.model
         strength=options.strength,
         beta=options.beta,
         tau=options.tau,
+    )
+
+
+def build_scores(options: argparse.Namespace) -> br.Scores:
+    return br.Scores(
+        guide=FAMILY_NAMES[options.guide](options.guide_scale),
+        prior=FAMILY_NAMES[options.prior](options.prior_scale),
+        scope=options.scope,
+        prior_mean=options.prior_mean,
     )
 
 

@@ -38,8 +38,8 @@ def warn_of_collapse(model: Model) -> None:
         warnings.warn(
             f"the scores of {', '.join(collapsed.index)} are their prior: means differ by "
             f"{collapsed['spread'].max():.2g} on the log scale, divergence {kl:.3f} nats an entry, "
-            f"least possible {floor:.3f}. Attention learned nothing. Use scope='user', lower "
-            "kl_weight, or kl_reduction='mean'",
+            f"least possible {floor:.3f}. Attention learned nothing. Train longer, use "
+            "scope='user' or a wider prior, or temper: kl_weight=0.01, kl_reduction='mean'",
             CollapseWarning,
             stacklevel=3,
         )
