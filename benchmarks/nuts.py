@@ -1,9 +1,10 @@
 """The guide's scores against their exact posterior, by NUTS, on data small enough for both.
 
     python benchmarks/nuts.py --figure docs/nuts.png
+    python benchmarks/nuts.py --model runs/bamf/model --length 20 100
 
-For every family and width of the guide: trains BAMF on synthetic data with the ELBO, freezes the
-networks, takes a few users with all of their training pairs, and draws their scores from the exact
+For every family and width of the guide (or for a model that was saved): trains BAMF on synthetic
+data with the ELBO, freezes the networks, takes a few users with all of their training pairs, and draws their scores from the exact
 posterior given those labels with Pyro's NUTS. Prints the gap between the guide's mean of ln s and
 that of NUTS in units of NUTS's sd (root mean square over scores), the ratio of the two sds (median),
 the contraction by both, and the Pareto k-hat of the guide as an importance sampler (median over users;
@@ -13,7 +14,7 @@ above 0.7 it is no usable proposal). A gap is information: the guide is mean-fie
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,8 @@ import pyro.poutine as poutine
 import torch
 from matplotlib.figure import Figure
 from pyro.infer import MCMC, NUTS
+from pyro.ops.stats import effective_sample_size
+from pyro.poutine.messenger import Messenger
 from torch import Tensor
 
 import bayes_recsys as br
@@ -37,56 +40,53 @@ SITE = "user_attention"
 
 @dataclass(frozen=True)
 class Comparison:
-    """Of one family and width: means and sds of ln s by guide and by NUTS, one per score, and k-hat
-    per user."""
+    """Means and sds of ln s by guide and by NUTS, sd by the prior, one per score; k-hat per user, and
+    the least effective sample size of NUTS."""
 
     mean: Tensor
     sd: Tensor
     exact_mean: Tensor
     exact_sd: Tensor
+    prior_sd: Tensor
     k_hat: np.ndarray
+    draws: int
 
-    def row(self, prior_sd: float) -> dict[str, float]:
+    def row(self) -> dict[str, float]:
         gap = (self.mean - self.exact_mean) / self.exact_sd
         return {
             "scores": len(self.mean),
             "mean gap / sd": gap.square().mean().sqrt().item(),
             "sd ratio": (self.sd / self.exact_sd).median().item(),
-            "contraction": 1 - (self.sd / prior_sd).square().mean().item(),
-            "by NUTS": 1 - (self.exact_sd / prior_sd).square().mean().item(),
+            "contraction": 1 - (self.sd / self.prior_sd).square().mean().item(),
+            "by NUTS": 1 - (self.exact_sd / self.prior_sd).square().mean().item(),
             "k-hat": float(np.median(self.k_hat)),
+            "least ESS": self.draws,
         }
 
 
-def training_pairs(split: br.data.Split, model: br.models.Model, users: int) -> br.data.Batch:
-    """All training pairs of some users, with the negatives of one epoch, in one block a user.
+def training_pairs(model: br.models.Model, user: Tensor, seed: int) -> br.data.Batch:
+    """All training pairs of users ``[G]``: the entries of their histories, four negatives each."""
+    entries = model.histories.entries
+    positive, mask = entries.padded(user)
+    owner = user[:, None].expand(positive.shape).flatten()
+    sampler = br.data.NegativeSampler(entries, model.histories.n_items)
+    negative = sampler.draw(owner, 4, np.random.default_rng(seed)).view(*positive.shape, 4)
+    item = torch.cat([positive[..., None], negative], dim=-1)
+    label = torch.zeros(item.shape)
+    label[..., 0] = 1
+    batch = br.data.candidates(
+        model.histories, user, item.flatten(1), mask[..., None].expand(item.shape).flatten(1)
+    )
+    return replace(batch, label=label.flatten(1), negatives=4)
 
-    Their histories are of equal length: a masked entry has no density, and NUTS would drift along
-    it.
-    """
-    batches = br.data.TrainingBatches(
-        split.items_by_user("train"),
-        model.histories,
-        br.data.negative_sampler(split),
-        negatives=4,
-        block=10**6,
-        pairs=10**9,
-        entries=10**9,
-    )
-    whole = next(iter(batches.epoch(1)))
-    lengths = whole.history_mask.sum(1)
-    length = int(lengths.mode().values)
-    chosen = (lengths == length).nonzero()[:users, 0]
-    return br.data.Batch(
-        whole.user[chosen],
-        whole.item[chosen],
-        whole.mask[chosen],
-        whole.history[chosen, :length],
-        whole.history_mask[chosen, :length],
-        whole.share[chosen],
-        whole.label[chosen],
-        negatives=4,
-    )
+
+class Unmasked(Messenger):
+    """Padding gets the prior's density: it touches no label, and NUTS would drift along an entry
+    without a density."""
+
+    def _pyro_sample(self, msg) -> None:
+        if msg["name"] == SITE:
+            msg["fn"] = msg["fn"].base_dist
 
 
 def log_weights(model, batch, draws: int) -> np.ndarray:
@@ -103,32 +103,37 @@ def log_weights(model, batch, draws: int) -> np.ndarray:
     return torch.stack(values).numpy()
 
 
-def compare(family, width, options: argparse.Namespace) -> Comparison:
-    data = br.data.synthetic(n_users=150, n_items=80, length=(14, 16), seed=options.seed)
+def train(family, width, options: argparse.Namespace) -> br.models.Model:
+    """BAMF on a small synthetic data set."""
+    data = br.data.synthetic(n_users=150, n_items=80, length=(12, 18), seed=options.seed)
     split = br.data.leave_one_out(data.interactions)
     torch.manual_seed(options.seed)
-    model = br.models.BAMF(
-        br.data.histories(split),
-        embedding_dim=8,
-        user_scores=Scores(family(width), family(options.prior_scale)),
-    )
+    scores = Scores(family(width), family(1.0))
+    model = br.models.BAMF(br.data.histories(split), embedding_dim=8, user_scores=scores)
     br.fit(
         model, split, max_epochs=options.epochs, patience=options.epochs, learning_rate=1e-2,
         weight_decay=0.01, seed=options.seed, progress=False,
     )  # fmt: skip
-    batch = training_pairs(split, model, options.users)
+    return model
+
+
+def compare(model: br.models.Model, options: argparse.Namespace) -> Comparison:
+    lengths = model.histories.entries.lengths
+    fitting = ((lengths >= options.length[0]) & (lengths <= options.length[1])).nonzero()[:, 0]
+    user = fitting[np.random.default_rng(options.seed).permutation(len(fitting))[: options.users]]
+    batch = training_pairs(model, user, options.seed)
     for parameter in model.parameters():
         parameter.requires_grad_(False)
-
     pyro.set_rng_seed(options.seed)
     mcmc = MCMC(
-        NUTS(model.model), num_samples=options.draws, warmup_steps=options.draws // 2,
-        disable_progbar=True,
+        NUTS(Unmasked()(model.model)), num_samples=options.draws,
+        warmup_steps=options.draws // 2, disable_progbar=True,
     )  # fmt: skip
     mcmc.run(batch)
     there = batch.history_mask[:, None]
     exact = mcmc.get_samples()[SITE].log()[:, there]
-    guide = model.attend(batch)[SITE].guide()
+    site = model.attend(batch)[SITE]
+    guide, prior = site.guide(), site.prior()
     # arviz.psislw returns the smoothed weights and k-hat.
     weights = log_weights(model, batch, 1000)
     k_hat = np.array([float(import_arviz().psislw(w)[1]) for w in weights.T])
@@ -137,7 +142,9 @@ def compare(family, width, options: argparse.Namespace) -> Comparison:
         guide.variance_log.sqrt()[there],
         exact.mean(0),
         exact.std(0),
+        prior.variance_log.sqrt()[there],
         k_hat,
+        int(effective_sample_size(exact[None]).min()),
     )
 
 
@@ -160,19 +167,24 @@ def picture(comparisons: dict) -> Figure:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", type=Path, help="check this saved model instead")
     parser.add_argument("--users", type=int, default=8)
-    parser.add_argument("--prior-scale", type=float, default=1.0)
+    parser.add_argument("--length", type=int, nargs=2, default=(5, 30), help="of their histories")
     parser.add_argument("--epochs", type=int, default=40)
     parser.add_argument("--draws", type=int, default=600)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--figure", type=Path)
     options = parser.parse_args()
+    if options.model:
+        one = compare(br.load_model(options.model), options)
+        print(pd.DataFrame([one.row()]).round(2).to_string(index=False))
+        return
     comparisons, rows = {}, []
     for family in FAMILIES:
         for width in WIDTHS:
-            one = compare(family, width, options)
+            one = compare(train(family, width, options), options)
             comparisons[family.__name__, width] = one
-            rows.append({"family": family.__name__, "width": width, **one.row(options.prior_scale)})
+            rows.append({"family": family.__name__, "width": width, **one.row()})
             print(rows[-1], flush=True)
     print(pd.DataFrame(rows).round(2).to_string(index=False))
     if options.figure:

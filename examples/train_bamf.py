@@ -291,6 +291,14 @@ def main(arguments: list[str] | None = None) -> None:
     if options.negatives_exclude == "all":
         print("Held-out items were never drawn as negatives: a leak. Not comparable with others.\n")
     write_metrics(options, interactions, fit, summaries)
+    if options.likelihood == "bernoulli":
+        print("Test items against as many negatives as in training, nats a pair:")
+        for source in ("posterior", "prior") if model.is_random else ("posterior",):
+            nll = br.predictive_nll(
+                model, split, negatives=options.negatives, source=source, seed=options.seed
+            )
+            print(f"  {nll.mean():.4f} with scores from the {source}")
+        print()
     if model.is_random:
         print(
             "What the scores learned beyond their prior (nats an entry; effective 1 = even attention):"

@@ -15,6 +15,7 @@ from torchmetrics.functional.retrieval import (
 import bayes_recsys as br
 from bayes_recsys.evaluation import metrics
 from bayes_recsys.evaluation.protocols import cases, sampled
+from tests.conftest import make
 
 RNG = np.random.default_rng(0)
 
@@ -202,3 +203,48 @@ def test_popularity_on_real_data(latest_small):
     }
     assert at["sampled"] == pytest.approx(0.362, abs=0.02)
     assert at["full"] == pytest.approx(0.122, abs=0.01)
+
+
+class TestPredictiveNll:
+    def test_of_a_deterministic_model_is_the_cross_entropy(self, split, histories):
+        model = make(br.models.BAMF, histories, user_scores=br.Point())
+        nll = br.predictive_nll(model, split, negatives=3, draws=2, seed=5)
+        assert len(nll) == int((split.items_by_user("test").lengths > 0).sum())
+        user = int(nll.index[4])
+        positive = split.items_by_user("test").row(user)
+        negative = br.data.negative_sampler(split).draw(
+            torch.full_like(positive, user), 3, np.random.default_rng([5, user])
+        )
+        item = torch.cat([positive, negative.flatten()])
+        logits = model.score(torch.tensor([user]), item[None])[0]
+        label = (torch.arange(len(item)) < len(positive)).float()
+        expected = torch.nn.functional.binary_cross_entropy_with_logits(logits, label)
+        assert nll.iloc[4] == pytest.approx(expected.item(), rel=1e-5)
+
+    def test_averages_probabilities_not_logarithms(self, split, histories):
+        model = make(br.models.BAMF, histories, size=0.3)
+        nll = br.predictive_nll(model, split, draws=20).iloc[0]
+        user = histories.user_codes([br.predictive_nll(model, split, draws=1).index[0]])
+        positive = split.items_by_user("test").row(int(user))
+        rng = np.random.default_rng([0, int(user)])
+        sampler = br.data.negative_sampler(split)
+        negative = sampler.draw(user.expand(len(positive)), 4, rng).flatten()
+        item = torch.cat([positive, negative])
+        draws = br.draw(model, user, item[None], draws=20).logits[:, 0]
+        sign = torch.where(torch.arange(len(item)) < len(positive), 1.0, -1.0)
+        expected = -(sign * draws).sigmoid().mean(0).log().mean()
+        assert nll == pytest.approx(expected.item(), rel=1e-4)
+
+    def test_the_prior_predicts_worse_than_a_fitted_posterior(self, split, histories):
+        torch.manual_seed(0)
+        model = br.models.BAMF(histories, user_scores=br.Scores(prior=br.LogNormal(2.0)))
+        br.fit(model, split, max_epochs=30, learning_rate=1e-2, progress=False)
+        posterior, prior = (
+            br.predictive_nll(model, split, source=source).mean()
+            for source in ("posterior", "prior")
+        )
+        assert posterior < prior
+
+    def test_bad_arguments(self, split, histories):
+        with pytest.raises(ValueError, match="source must be"):
+            br.predictive_nll(make(br.models.BAMF, histories), split, source="guide")

@@ -172,6 +172,32 @@ class TestDivergence:
         assert (sampled.mean() - exact.mean()).abs() < 4 * error
         assert error < 0.01 * exact.mean()
 
+    def test_gradients_of_both_elbos_agree(self, q_family, p_family, histories, batch):
+        """In the mean of 100 pairs of estimates from the same draws; |z| < 5 for every parameter,
+        and z² averages 1 over the users' vectors, which only the guide has."""
+        scores = br.Scores(q_family("amortised"), p_family("learned"), prior_mean="learned")
+        model = make(br.models.BAMF, histories, size=0.15, embedding_dim=6, user_scores=scores)
+
+        def gradients(elbo, seed):
+            torch.manual_seed(seed)
+            model.zero_grad()
+            elbo(model, model.guide)(batch, br.Bernoulli(2)).backward()
+            return {k: p.grad.flatten() for k, p in model.named_parameters()}
+
+        pairs = [
+            (gradients(Trace_ELBO(), n), gradients(TraceMeanField_ELBO(), n)) for n in range(100)
+        ]
+        z = {}
+        for name in pairs[0][0]:
+            difference = torch.stack([sampled[name] - exact[name] for sampled, exact in pairs])
+            error = difference.std(0) / 10
+            z[name] = (difference.mean(0) / error)[error > 1e-6 * pairs[0][1][name].abs().max()]
+        assert all((values.abs() < 5).all() for values in z.values())
+        assert len(z["user.weight"]) >= 60
+        assert 0.4 < z["user.weight"].square().mean() < 1.8
+        for name in ("guide_scale.bias", "prior_scale.bias", "prior_level"):
+            assert len(z[f"user_attention.{name}"]) == 1
+
     def test_differentiable_in_means_and_scales(self, q_family, p_family):
         def divergence(q_mean, q_scale, p_mean, p_scale):
             q = q_family().with_scale(q_scale).distribution(q_mean)

@@ -23,6 +23,7 @@ def predictive_nll(
     part: str = "test",
     negatives: int = 4,
     draws: int = 50,
+    source: str = "posterior",
     seed: int = 0,
 ) -> pd.Series:
     """Negative log predictive likelihood of held-out positives and fresh negatives, per user.
@@ -30,6 +31,9 @@ def predictive_nll(
     For every pair the probability of its label is averaged over posterior draws, then
 
     ``-1/|pairs| Σ ln( 1/S Σ_s Bernoulli(y | σ(x⁽ˢ⁾)) )``.
+
+    With ``source="prior"`` the scores are drawn from their prior instead: what the posterior of the
+    scores is worth for prediction is the difference.
 
     The negatives are drawn as in training: uniformly among items that are not the user's training
     positives. The figure is relative to their number, so compare models at the same ``negatives``,
@@ -40,7 +44,8 @@ def predictive_nll(
         split: The split of its histories.
         part: ``"test"``, ``"validation"`` or ``"leave_one_out"``.
         negatives: Negatives per positive.
-        draws: Posterior draws ``S``.
+        draws: Draws ``S``.
+        source: ``"posterior"`` or ``"prior"``.
         seed: Seed of negatives and draws.
 
     Returns:
@@ -67,7 +72,9 @@ def predictive_nll(
         negative = sampler.draw(torch.full_like(positive, user), negatives, rng)
         item = torch.cat([positive, negative.flatten()])
         sign = torch.where(torch.arange(len(item)) < len(positive), 1.0, -1.0)
-        logits = draw(model, torch.tensor([user]), item[None], draws=draws, seed=seed).logits[:, 0]
+        logits = draw(
+            model, torch.tensor([user]), item[None], draws=draws, source=source, seed=seed
+        ).logits[:, 0]
         log_likelihood = logsigmoid(sign * logits).logsumexp(0) - math.log(draws)
         values[split.interactions.user_ids[user]] = -log_likelihood.mean().item()
     if not values:
