@@ -87,7 +87,7 @@ class TestFit:
         torch.manual_seed(0)
         model = br.models.BAMF(histories, embedding_dim=8)
         likelihood = br.BradleyTerry(negatives=1, l2=0.01)
-        result = br.fit(model, split, likelihood, max_epochs=4, learning_rate=1e-2, progress=False)
+        result = br.fit(model, split, likelihood, max_epochs=12, learning_rate=1e-2, progress=False)
         assert result.history["loss"].iloc[-1] < result.history["loss"].iloc[0]
 
     def test_a_warmed_up_objective_ends_at_its_weight(self, histories, split):

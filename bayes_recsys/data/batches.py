@@ -51,6 +51,12 @@ class Batch:
         other = self.history[:, None, :] != self.item[:, :, None]
         return other & self.history_mask[:, None, :] & self.mask[:, :, None]
 
+    @cached_property
+    def own(self) -> Tensor:
+        """Which targets stand in their own history, shape ``[G, C]``."""
+        same = self.history[:, None, :] == self.item[:, :, None]
+        return (same & self.history_mask[:, None, :]).any(-1) & self.mask
+
     def to(self, device: torch.device | str) -> Batch:
         """The same batch on another device."""
         moved = {f.name: getattr(self, f.name) for f in fields(self)}

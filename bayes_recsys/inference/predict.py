@@ -9,7 +9,7 @@ from torch import Tensor
 
 from bayes_recsys.data.batches import candidates
 from bayes_recsys.models.base import Model
-from bayes_recsys.nn.attention import all_weights
+from bayes_recsys.nn.attention import combined
 
 
 @dataclass(frozen=True)
@@ -73,13 +73,14 @@ def draw(
         for start in range(0, draws, chunk):
             size = min(chunk, draws - start)
             drawn = {name: _scores(site, source, size) for name, site in attended.items()}
-            weight = all_weights(attended, {k: attended[k].log_power(s) for k, s in drawn.items()})
-            contexts = {name: site.context(weight[name]) for name, site in attended.items()}
+            powers = {name: attended[name].log_power(score) for name, score in drawn.items()}
+            powers = combined(attended, powers)
+            contexts = {name: site.context(powers[name]) for name, site in attended.items()}
             for name, site in attended.items():
                 if site.attention.is_random:
                     score = drawn[name].masked_fill(~site.site, torch.nan)
-                    scores[name].append(score if site.share is None else score.squeeze(2))
-                shown = weight[name].expand(size, *batch.valid.shape)
+                    scores[name].append(score.squeeze(2) if site.is_of_user else score)
+                shown = site.weights(powers[name]).expand(size, *batch.valid.shape)
                 weights[name].append(shown.masked_fill(~batch.valid, torch.nan))
             logits.append(model.logits(batch, contexts).expand(size, *item.shape).cpu())
     return Draws(

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from bayes_recsys.data.batches import Batch, candidates
 from bayes_recsys.data.histories import Histories
 from bayes_recsys.likelihoods import Bernoulli, Likelihood
-from bayes_recsys.nn.attention import Attended, Attention, all_weights
+from bayes_recsys.nn.attention import Attended, Attention, combined
 
 KL_REDUCTIONS = ("sum", "mean")
 
@@ -132,8 +132,8 @@ class Model(nn.Module):
         return self._logits(batch, attended, expected)
 
     def _logits(self, batch, attended, log_power) -> Tensor:
-        weights = all_weights(attended, log_power)
-        contexts = {name: site.context(weights[name]) for name, site in attended.items()}
+        powers = combined(attended, log_power)
+        contexts = {name: site.context(powers[name]) for name, site in attended.items()}
         return self.logits(batch, contexts)
 
     @torch.no_grad()
@@ -168,8 +168,8 @@ class Model(nn.Module):
     @staticmethod
     def _sample(name, distribution, site, kl_weight, kl_reduction) -> Tensor:
         scale = torch.as_tensor(float(kl_weight))
-        if site.share is not None:
-            scale = scale * site.share
+        if site.is_of_user:
+            scale = scale * site.batch.share[:, None, None]
         if kl_reduction == "mean":
             scale = scale / site.site.sum(-1, keepdim=True).clamp(min=1)
         elif kl_reduction != "sum":

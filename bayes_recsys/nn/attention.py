@@ -96,16 +96,12 @@ class Attention(nn.Module):
         Raises:
             ValueError: The scope is ``"user"`` and there is a query per target.
         """
-        if not (self.is_random and self.scores.scope == "user"):
-            return Attended(self, query, key, value, batch.valid, batch.valid, None, times)
-        if query.shape[-2] != 1:
+        if self.is_random and self.scores.scope == "user" and query.shape[-2] != 1:
             raise ValueError(
                 "scope='user' is one score for all of a user's targets, but the query differs by "
                 "target; use scope='interaction' for this attention"
             )
-        site = batch.history_mask[:, None]
-        share = batch.share[:, None, None]
-        return Attended(self, query, key, value, batch.valid, site, share, times)
+        return Attended(self, query, key, value, batch, times)
 
 
 @dataclass(frozen=True)
@@ -117,11 +113,7 @@ class Attended:
         query: ``[G, C or 1, K]``.
         key: ``[G, L, K]``.
         value: ``[G, L, K]``.
-        valid: Which history entries each target attends over, ``[G, C, L]``.
-        site: Which scores there are, the shape of the latent site: ``[G, C, L]``, or ``[G, 1, L]``
-            with scope ``"user"``.
-        share: With scope ``"user"``, the part of a score's divergence that counts in this batch,
-            ``[G, 1, 1]``; else ``None``.
+        batch: The batch.
         times: Name of another site whose scores multiply these, or ``None``.
     """
 
@@ -129,10 +121,19 @@ class Attended:
     query: Tensor
     key: Tensor
     value: Tensor
-    valid: Tensor
-    site: Tensor
-    share: Tensor | None
+    batch: Batch
     times: str | None = None
+
+    @property
+    def is_of_user(self) -> bool:
+        """Whether a score belongs to a user and an entry, not to each target."""
+        return self.attention.is_random and self.attention.scores.scope == "user"
+
+    @property
+    def site(self) -> Tensor:
+        """Which scores there are, the shape of the latent site: ``[G, C, L]``, or ``[G, 1, L]`` with
+        scope ``"user"``."""
+        return self.batch.history_mask[:, None] if self.is_of_user else self.batch.valid
 
     def guide(self) -> Score:
         """Approximate posterior of the scores, mean ``exp(f(query, key))``, batch shape of the
@@ -155,11 +156,26 @@ class Attended:
 
     def weights(self, log_power: Tensor) -> Tensor:
         """Attention weights ``[.., G, C, L]`` from ``τ ln s`` or ``ln E[s^τ]``."""
-        return simplex(log_power, self.valid, self.attention.beta)
+        return simplex(log_power, self.batch.valid, self.attention.beta)
 
-    def context(self, weights: Tensor) -> Tensor:
-        """Pooled values ``Σ_j α_j value_j``, shape ``[.., G, C, K]``."""
-        return torch.matmul(weights, self.value)
+    def context(self, log_power: Tensor) -> Tensor:
+        """Pooled values ``Σ_j α_j value_j``, shape ``[.., G, C, K]``.
+
+        Where all targets share one row of scores (``[.., G, 1, L]``), so do all that stand outside
+        the history share one context; only those inside, each without itself, have their own.
+        """
+        if log_power.shape[-2] > 1:
+            return self.weights(log_power) @ self.value
+        batch, beta = self.batch, self.attention.beta
+        shared = simplex(log_power, batch.history_mask[:, None], beta) @ self.value
+        shared = shared.expand(*shared.shape[:-2], batch.item.shape[1], -1)
+        count = int(batch.own.sum(1).max())
+        if not count:
+            return shared
+        inside = batch.own.byte().topk(count, dim=1).indices[..., None]  # and some outside
+        valid = batch.valid.gather(1, inside.expand(-1, -1, batch.valid.shape[-1]))
+        own = simplex(log_power, valid, beta) @ self.value
+        return shared.scatter(-2, inside.expand_as(own), own)
 
     def _guide_family(self) -> RandomFamily | Point:
         scores = self.attention.scores
@@ -192,12 +208,10 @@ class Attended:
         return raw - log_average
 
 
-def all_weights(attended: dict[str, Attended], log_power: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Attention weights ``[.., G, C, L]`` of every site, from ``τ ln s`` or ``ln E[s^τ]`` of every
-    site; where one site's scores multiply another's, their logarithms add."""
+def combined(attended: dict[str, Attended], log_power: dict[str, Tensor]) -> dict[str, Tensor]:
+    """``τ ln s`` or ``ln E[s^τ]`` of every site, where one site's scores multiply another's: their
+    logarithms add."""
     return {
-        name: site.weights(
-            log_power[name] if site.times is None else log_power[name] + log_power[site.times]
-        )
+        name: log_power[name] if site.times is None else log_power[name] + log_power[site.times]
         for name, site in attended.items()
     }
