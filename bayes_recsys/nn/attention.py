@@ -11,6 +11,7 @@ from bayes_recsys.data.batches import Batch
 from bayes_recsys.distributions import LEARNED_SCALES, RandomFamily, Score
 from bayes_recsys.families import Point
 from bayes_recsys.nn.energies import energy as make_energy
+from bayes_recsys.nn.pool import pool
 from bayes_recsys.nn.scale import Scale
 from bayes_recsys.nn.simplex import simplex
 from bayes_recsys.scores import Scores
@@ -159,23 +160,8 @@ class Attended:
         return simplex(log_power, self.batch.valid, self.attention.beta)
 
     def context(self, log_power: Tensor) -> Tensor:
-        """Pooled values ``Σ_j α_j value_j``, shape ``[.., G, C, K]``.
-
-        Where all targets share one row of scores (``[.., G, 1, L]``), so do all that stand outside
-        the history share one context; only those inside, each without itself, have their own.
-        """
-        if log_power.shape[-2] > 1:
-            return self.weights(log_power) @ self.value
-        batch, beta = self.batch, self.attention.beta
-        shared = simplex(log_power, batch.history_mask[:, None], beta) @ self.value
-        shared = shared.expand(*shared.shape[:-2], batch.item.shape[1], -1)
-        count = int(batch.own.sum(1).max())
-        if not count:
-            return shared
-        inside = batch.own.byte().topk(count, dim=1).indices[..., None]  # and some outside
-        valid = batch.valid.gather(1, inside.expand(-1, -1, batch.valid.shape[-1]))
-        own = simplex(log_power, valid, beta) @ self.value
-        return shared.scatter(-2, inside.expand_as(own), own)
+        """Pooled values ``Σ_j α_j value_j``, shape ``[.., G, C, K]``."""
+        return pool(log_power, self.value, self.batch, self.attention.beta)
 
     def _guide_family(self) -> RandomFamily | Point:
         scores = self.attention.scores
