@@ -24,6 +24,8 @@ VARIANTS = [
             "item_scores": Scores(Weibull(0.2), Gamma(1.0), scope="interaction"),
         },
     ),
+    (models.NAIS, {"energy": "concat", "scores": PUBLISHED}),
+    (models.FISM, {"alpha": 0.0}),
     (models.BAMF, {"combine": "mean", "user_scores": Point(), "item_scores": Point()}),
     (
         models.BAMF,
@@ -34,6 +36,9 @@ VARIANTS = [
         },
     ),
 ]
+
+# They see a user and an item, never a history.
+WITHOUT_HISTORY = {models.GMF, models.MLP, models.NeuMF}
 
 CASES = [pytest.param(model, {}, id=model.__name__) for model in MODELS] + [
     pytest.param(model, options, id=f"{model.__name__}-{number}")

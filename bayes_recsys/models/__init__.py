@@ -2,5 +2,8 @@
 
 from bayes_recsys.models.bamf import BAMF
 from bayes_recsys.models.base import Model
+from bayes_recsys.models.fism import FISM
+from bayes_recsys.models.nais import NAIS
+from bayes_recsys.models.ncf import GMF, MLP, NeuMF
 
-__all__ = ["BAMF", "Model"]
+__all__ = ["BAMF", "FISM", "GMF", "MLP", "NAIS", "Model", "NeuMF"]
