@@ -92,12 +92,13 @@ class TestFit:
 
     def test_a_warmed_up_objective_ends_at_its_weight(self, histories, split):
         """In the second epoch, after the rise, the loss is that of the constant weight."""
+        model = br.models.BAMF(histories, user_scores=br.Scores(br.LogNormal(0.1)))
         losses = [
-            fit(histories, split, max_epochs=2, learning_rate=1e-12, kl_weight=weight)
-            .history["loss"]
-            .iloc[1]
+            br.fit(
+                model, split, max_epochs=2, learning_rate=1e-12, kl_weight=weight, progress=False
+            ).history["loss"].iloc[1]
             for weight in (0.5, br.LinearWarmup(0.5, 1), br.LinearWarmup(0.5, 9))
-        ]
+        ]  # fmt: skip
         assert losses[1] == pytest.approx(losses[0], rel=1e-3)
         assert losses[2] < losses[0] - 0.01
 

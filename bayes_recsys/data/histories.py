@@ -22,6 +22,7 @@ class Histories:
         item_ids: Item ids as text, shape ``[N]``.
         titles: Item titles, shape ``[N]``, or ``None``.
         entries: History ``R_u`` of every user, cut to the longest allowed length.
+        audience: Users ``R_i`` of every item in the training part, never cut.
         known: Items of every user in any part: never recommended again. Models do not see them.
     """
 
@@ -29,6 +30,7 @@ class Histories:
     item_ids: np.ndarray
     titles: np.ndarray | None
     entries: Ragged
+    audience: Ragged
     known: Ragged
 
     @property
@@ -82,6 +84,7 @@ def histories(split: Split, *, max_length: int = 400) -> Histories:
         item_ids=data.item_ids,
         titles=data.titles,
         entries=Ragged.from_pairs(train.rows[kept], train.values[kept], data.n_users),
+        audience=Ragged.from_pairs(train.values, train.rows, data.n_items),
         known=split.items_by_user(),
     )
 

@@ -67,6 +67,13 @@ class Ragged:
         table[mask] = self.values[index]
         return table, mask
 
+    def take(self, rows: Tensor) -> Ragged:
+        """The given rows ``[G]``, in that order, one after the other."""
+        lengths = self.lengths[rows]
+        offsets = torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])
+        shift = torch.repeat_interleave(self.offsets[rows] - offsets[:-1], lengths)
+        return Ragged(offsets, self.values[shift + torch.arange(len(shift))])
+
     def contains(self, rows: Tensor, values: Tensor) -> Tensor:
         """Whether row ``rows[..]`` holds ``values[..]``; the rows must be sorted, as
         :meth:`from_pairs` leaves them."""

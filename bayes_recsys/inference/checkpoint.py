@@ -19,7 +19,7 @@ from bayes_recsys.families import FAMILIES
 from bayes_recsys.models.base import Model
 from bayes_recsys.scores import Scores
 
-FORMAT = 2
+FORMAT = 3
 # The dataclasses that may be an option of a model.
 OPTIONS = {"Scores": Scores, **FAMILIES}
 
@@ -37,7 +37,7 @@ def save_model(model: Model, folder: str | Path) -> None:
     ==================  =================================================================
     ``weights.pt``      the ``state_dict``
     ``options.json``    class name and constructor options
-    ``histories.npz``   vocabularies, histories and known items, plain arrays
+    ``histories.npz``   vocabularies, histories, audiences, known items: plain arrays
     ==================  =================================================================
 
     Raises:
@@ -54,6 +54,8 @@ def save_model(model: Model, folder: str | Path) -> None:
         "item_ids": h.item_ids,
         "entries_offsets": h.entries.offsets.numpy(),
         "entries_values": h.entries.values.numpy(),
+        "audience_offsets": h.audience.offsets.numpy(),
+        "audience_values": h.audience.values.numpy(),
         "known_offsets": h.known.offsets.numpy(),
         "known_values": h.known.values.numpy(),
     }
@@ -136,7 +138,7 @@ def _load_histories(path: Path) -> Histories:
             name: Ragged(
                 *(torch.from_numpy(file[f"{name}_{part}"]) for part in ("offsets", "values"))
             )
-            for name in ("entries", "known")
+            for name in ("entries", "audience", "known")
         }
         titles = file.get("titles")
         return Histories(file["user_ids"], file["item_ids"], titles, **rows)

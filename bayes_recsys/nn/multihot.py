@@ -1,0 +1,52 @@
+"""Linear maps of the interaction matrix's rows and columns."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn.functional import embedding_bag
+
+from bayes_recsys.data.batches import Batch
+from bayes_recsys.data.histories import Histories
+from bayes_recsys.nn.embedding import embedding
+
+
+class MultiHot(nn.Module):
+    """``p = W Y_u*`` and ``q = V Y_*i``: a row or column of the interaction matrix as a sum of vectors.
+
+    The entry ``Y_ui`` that is to be predicted is left out of both, unless asked for. No matrix of
+    ``M × N`` is built: ``p`` sums over the user's history, ``q`` over the item's audience, once per
+    distinct item of the batch.
+
+    Args:
+        histories: Histories and audiences.
+        dim: Length ``D`` of the sums.
+        exclude_target: ``False`` reads ``Y`` literally. **This is a leak**: a training positive is
+            then part of its own input.
+    """
+
+    def __init__(self, histories: Histories, dim: int, *, exclude_target: bool = True):
+        super().__init__()
+        self.dim, self.audience = dim, histories.audience
+        self.exclude_target = exclude_target
+        # Sums over hundreds of entries start near the size of one vector.
+        self.of_row = embedding(histories.n_items, dim, scale=0.01)
+        self.of_column = embedding(histories.n_users, dim, scale=0.01)
+
+    def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """``p`` and ``q``, each ``[G, C, D]``."""
+        history = self.of_row(batch.history) * batch.history_mask[..., None]
+        row = history.sum(1)[:, None].expand(-1, batch.item.shape[1], -1)
+        item, where = batch.item.unique(return_inverse=True)
+        of_item = self.audience.take(item.cpu())
+        column = embedding_bag(
+            of_item.values.to(item.device),
+            self.of_column.weight,
+            of_item.offsets[:-1].to(item.device),
+            mode="sum",
+        )[where]
+        if not self.exclude_target:
+            return row, column
+        user = batch.user[:, None].expand_as(batch.item)
+        heard = self.audience.contains(batch.item.cpu(), user.cpu()).to(item.device)
+        row = row - self.of_row(batch.item) * batch.own[..., None]
+        return row, column - self.of_column(batch.user)[:, None] * heard[..., None]
