@@ -26,6 +26,9 @@ VARIANTS = [
     ),
     (models.NAIS, {"energy": "concat", "scores": PUBLISHED}),
     (models.FISM, {"alpha": 0.0}),
+    (models.DRNet, {"scores": Scores(Gamma("learned"), Weibull(1.0)), "dropout": 0.0}),
+    (models.Association, {"scores": PUBLISHED}),
+    (models.DELF, {"scores": Scores(LogNormal("amortised"), prior_mean="contextual")}),
     (models.BAMF, {"combine": "mean", "user_scores": Point(), "item_scores": Point()}),
     (
         models.BAMF,
@@ -38,7 +41,7 @@ VARIANTS = [
 ]
 
 # They see a user and an item, never a history.
-WITHOUT_HISTORY = {models.GMF, models.MLP, models.NeuMF}
+WITHOUT_HISTORY = {models.GMF, models.MLP, models.NeuMF, models.Affection}
 
 CASES = [pytest.param(model, {}, id=model.__name__) for model in MODELS] + [
     pytest.param(model, options, id=f"{model.__name__}-{number}")

@@ -4,6 +4,8 @@ from bayes_recsys.models.bamf import BAMF
 from bayes_recsys.models.base import Model
 from bayes_recsys.models.dacr import AML, ARL, DACR
 from bayes_recsys.models.deepcf import CFNet, CFNetML, CFNetRL
+from bayes_recsys.models.delf import DELF
+from bayes_recsys.models.drnet import Affection, Association, DRNet
 from bayes_recsys.models.fism import FISM
 from bayes_recsys.models.nais import NAIS
 from bayes_recsys.models.ncf import GMF, MLP, NeuMF
@@ -13,13 +15,17 @@ __all__ = [
     "ARL",
     "BAMF",
     "DACR",
+    "DELF",
     "FISM",
     "GMF",
     "MLP",
     "NAIS",
+    "Affection",
+    "Association",
     "CFNet",
     "CFNetML",
     "CFNetRL",
+    "DRNet",
     "Model",
     "NeuMF",
 ]

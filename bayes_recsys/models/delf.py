@@ -1,0 +1,131 @@
+"""DELF: id and history vectors of both sides, in four pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import embedding_bag
+
+from bayes_recsys.data.batches import Batch
+from bayes_recsys.data.histories import Histories
+from bayes_recsys.families import Point
+from bayes_recsys.models.base import Model
+from bayes_recsys.nn.attention import Attended, Attention
+from bayes_recsys.nn.embedding import embedding
+from bayes_recsys.nn.tower import tower
+from bayes_recsys.scores import Scores
+
+
+class Audience(nn.Module):
+    """``n_i = Σ_v α_v x_v`` over the users who chose the item, the user ``u`` of the pair left out.
+
+    The query is global, so a user's score ``exp(h · tanh(W x_v + b))`` is the same in every audience:
+    the sums are taken once per distinct item of the batch, and the user's own term is subtracted.
+
+    Args:
+        histories: Audiences.
+        dim: Length of the vectors.
+    """
+
+    def __init__(self, histories: Histories, dim: int):
+        super().__init__()
+        self.audience = histories.audience
+        self.user = embedding(histories.n_users, dim)
+        self.key = nn.Linear(dim, dim)
+        self.query = nn.Parameter(0.1 * torch.randn(dim))
+
+    def forward(self, batch: Batch) -> Tensor:
+        """``n [G, C, K]``; zero where nobody is left."""
+        energy = self.key(self.user.weight).tanh() @ self.query  # [M]
+        score = (energy - energy.detach().max()).exp()
+        item, where = batch.item.unique(return_inverse=True)
+        heard = self.audience.take(item.cpu())
+        of_item = heard.values.to(item.device)
+        weighed = torch.cat([self.user.weight, torch.ones_like(score)[:, None]], dim=-1)
+        totals = embedding_bag(
+            of_item,
+            weighed,
+            heard.offsets[:-1].to(item.device),
+            mode="sum",
+            per_sample_weights=score[of_item],
+        )[where]  # [G, C, K + 1], the last the sum of the scores
+        user = batch.user[:, None].expand_as(batch.item)
+        own = self.audience.contains(batch.item.cpu(), user.cpu()).to(item.device)
+        totals = totals - (weighed * score[:, None])[batch.user][:, None] * own[..., None]
+        left = (heard.lengths.to(item.device)[where] - own.long() > 0)[..., None]
+        total = totals[..., -1:].masked_fill(~left, 1.0)
+        return (totals[..., :-1] / total).masked_fill(~left, 0.0)
+
+
+class DELF(Model):
+    """``x_ui = w · [z¹ ⊕ z² ⊕ z³ ⊕ z⁴] + b``: MLPs on the pairs of id and history vectors
+
+    ``z¹ = MLP(p_u ⊕ q_i)``, ``z² = MLP(m_u ⊕ n_i)``, ``z³ = MLP(p_u ⊕ n_i)``, ``z⁴ = MLP(m_u ⊕ q_i)``,
+
+    where ``m_u`` pools the user's history without the target, and ``n_i`` the item's audience
+    without the user, by attention with a global query each and keys ``tanh(W y + b)``.
+
+    Cheng et al., "DELF: A Dual-Embedding based Deep Latent Factor Model for Recommendation" (2018).
+    A point-estimate model, and Bayesian by ``scores=Scores(..)``: then the scores of the user's
+    history are a latent site ``"attention"``. Those of the audience stay deterministic: they belong
+    to an item and all its users, and a batch is made of users.
+
+    Args:
+        histories: Vocabularies, histories and audiences.
+        embedding_dim: Length of the vectors.
+        layers: Lengths of the outputs of each of the four MLPs.
+        dropout: Probability that an output is dropped in training.
+        scores: ``Point()``, or how the scores of the user's history are distributed.
+
+    Example:
+        >>> import bayes_recsys as br
+        >>> split = br.data.split(br.data.synthetic(n_users=20, n_items=50, seed=0).interactions)
+        >>> model = DELF(br.data.histories(split), embedding_dim=8)
+        >>> model.score(torch.tensor([0]), torch.tensor([[3, 4, 5]])).shape
+        torch.Size([1, 3])
+    """
+
+    def __init__(
+        self,
+        histories: Histories,
+        *,
+        embedding_dim: int = 32,
+        layers: Sequence[int] = (64, 32, 16),
+        dropout: float = 0.0,
+        scores: Scores | Point = Point(),
+    ):
+        super().__init__(
+            histories,
+            embedding_dim=embedding_dim,
+            layers=list(layers),
+            dropout=dropout,
+            scores=scores,
+        )
+        self.user = embedding(histories.n_users, embedding_dim)
+        self.item = embedding(histories.n_items, embedding_dim)
+        self.history = embedding(histories.n_items, embedding_dim)
+        self.key = nn.Linear(embedding_dim, embedding_dim)
+        self.query = nn.Parameter(0.1 * torch.randn(embedding_dim))
+        self.attention = Attention(embedding_dim, scores=scores, beta=1.0)
+        self.audience = Audience(histories, embedding_dim)
+        self.towers = nn.ModuleList(
+            tower(2 * embedding_dim, layers, dropout=dropout) for _ in range(4)
+        )
+        self.match = nn.Linear(4 * layers[-1], 1)
+
+    def attend(self, batch: Batch) -> dict[str, Attended]:
+        history = self.history(batch.history)
+        query = self.query.expand(len(batch.user), 1, -1)
+        return {"attention": self.attention(query, self.key(history).tanh(), history, batch)}
+
+    def logits(self, batch: Batch, contexts: dict[str, Tensor]) -> Tensor:
+        m = contexts["attention"]
+        p = self.user(batch.user)[:, None].expand_as(m)
+        q, n = self.item(batch.item).expand_as(m), self.audience(batch).expand_as(m)
+        pairs = [(p, q), (m, n), (p, n), (m, q)]
+        z = [
+            layers(torch.cat(pair, dim=-1)) for layers, pair in zip(self.towers, pairs, strict=True)
+        ]
+        return self.match(torch.cat(z, dim=-1)).squeeze(-1)
