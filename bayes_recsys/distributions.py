@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from numbers import Real
 from typing import ClassVar
 
 import torch
@@ -35,9 +36,12 @@ class RandomFamily(ABC):
     scale: float | str | Tensor = 1.0
 
     def __post_init__(self) -> None:
-        if isinstance(self.scale, Tensor) or self.scale in LEARNED_SCALES:
+        if isinstance(self.scale, str) and self.scale in LEARNED_SCALES:
             return
-        if isinstance(self.scale, str) or not SMALLEST_SCALE <= self.scale <= LARGEST_SCALE:
+        given = isinstance(self.scale, Real)
+        if given:
+            object.__setattr__(self, "scale", float(self.scale))
+        if not given or not SMALLEST_SCALE <= self.scale <= LARGEST_SCALE:
             raise ValueError(
                 f"{type(self).__name__}: scale, the standard deviation of ln s, must be between "
                 f"{SMALLEST_SCALE} and {LARGEST_SCALE:g}, or 'learned' or 'amortised', not "
@@ -47,7 +51,9 @@ class RandomFamily(ABC):
     def with_scale(self, scale: Tensor) -> RandomFamily:
         """The same family with this standard deviation of ``ln s``; its shape broadcasts to that
         of ``log_mean``."""
-        return replace(self, scale=scale)
+        valued = object.__new__(type(self))
+        object.__setattr__(valued, "scale", scale)
+        return valued
 
     @property
     def sigma(self) -> Tensor:

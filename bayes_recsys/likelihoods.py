@@ -51,8 +51,8 @@ class BradleyTerry:
 
     Args:
         negatives: Negatives compared with each positive, at least 1. The paper's choice is 1.
-        l2: λ, not negative: the negative log density of a Gaussian on every parameter, added
-            once to the objective of the whole data set.
+        l2: λ, not negative: added once to the objective of the whole data set, over embeddings and
+            linear maps, those of the guide included (not over biases, norms, widths of scores).
 
     Raises:
         ValueError: ``negatives`` is below 1 or ``l2`` is negative.

@@ -37,7 +37,7 @@ def recommend(
 
     Returns:
         Columns ``user``, ``rank`` (from 1), ``item``, ``title`` (only where the data has titles),
-        ``score`` (the logit with expected attention) and ``sd`` (posterior standard deviation of
+        ``score`` (the logit at expected scores) and ``sd`` (posterior standard deviation of
         the logit: what the latent scores leave open, 0 for a deterministic model). Logits compare
         within a user; they are relative to the training negatives.
 

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import torch
 from matplotlib.figure import Figure
-from scipy import integrate, stats
+from scipy import integrate, optimize, special, stats
 from torch.distributions import kl_divergence
 
 from bayes_recsys.families import Gamma, LogNormal, Weibull
@@ -31,9 +31,9 @@ def in_scipy(family, scale: float, log_mean: float):
     if family is LogNormal:
         return stats.lognorm(s=scale, scale=np.exp(log_mean - scale**2 / 2))
     if family is Gamma:
-        a = Gamma(scale).shape.item()
+        a = optimize.brentq(lambda a: special.polygamma(1, a) - scale**2, 1e-3, 1e7, xtol=1e-12)
         return stats.gamma(a=a, scale=mean / a)
-    k = Weibull(scale).concentration.item()
+    k = np.pi / (np.sqrt(6) * scale)
     return stats.weibull_min(c=k, scale=mean / stats.weibull_min(c=k).mean())
 
 

@@ -97,8 +97,7 @@ def run(interactions: br.data.Interactions, seed: int, model_options, fit_option
             summary["kl"][name] * entries_of_a_pair(split, histories, scores[name].scope)
             for name in summary.index
         )
-        # Of the last site: the target's where it is random, the user's else.
-        row |= summary.drop(columns=["kl", "floor", "excess"]).iloc[-1].to_dict()
+        row |= summary.drop(columns=["kl", "floor", "excess"]).mean().to_dict()  # over sites
     return row
 
 
@@ -147,8 +146,6 @@ def picture(results: dict[str, list[dict]]) -> Figure:
         if column == "kl":
             axes.set_xscale("symlog", linthresh=0.01)
             axes.set_xticks([0, 0.01, 1, 100])
-        if column == "sampled":
-            axes.axvline(0.375, color="grey", linestyle=":")
         axes.set_title(title, fontsize=10)
         axes.spines[["top", "right"]].set_visible(False)
     axes.invert_yaxis()
@@ -177,17 +174,28 @@ def main() -> None:
                 options.out
                 / f"{name.replace(' ', '-').translate({ord(c): None for c in ':,'})}-{seed}.json"
             )
-            if not path.exists():
-                path.touch()  # so that another process leaves it to this one
+            about = (
+                f"{interactions}, {model_options}, {fit_options}, at most {options.epochs} epochs"
+            )
+            try:
+                path.open("x").close()  # now it is ours, and another process leaves it to us
+            except FileExistsError:
+                pass
+            else:
                 try:
                     row = run(interactions, seed, model_options, fit_options, options.epochs)
                 except BaseException:
                     path.unlink()
                     raise
-                path.write_text(json.dumps(row))
+                path.write_text(json.dumps({"about": about, "row": row}))
                 print(path.name, row, flush=True)
-            if path.stat().st_size:
-                results.setdefault(name, []).append(json.loads(path.read_text()))
+            if not path.stat().st_size:
+                print(f"{path}: being made elsewhere, or left by a crash; then delete it")
+                continue
+            done = json.loads(path.read_text())
+            if done["about"] != about:
+                parser.error(f"{path} is of another run ({done['about']}); choose another --out")
+            results.setdefault(name, []).append(done["row"])
     print(f"\n{interactions}, {options.seeds} seeds\n\n{table(results)}")
     if options.figure:
         picture(results).savefig(options.figure, dpi=110)

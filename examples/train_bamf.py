@@ -309,7 +309,9 @@ def main(arguments: list[str] | None = None) -> None:
     recommendations.to_csv(options.out / "recommendations.csv", index=False)
     user = middling_user(histories)
     shown = recommendations[recommendations["user"] == user]
-    print(f"Recommendations for user {user} (score: expected logit, sd: of the posterior):")
+    print(
+        f"Recommendations for user {user} (score: logit at expected scores, sd: of its posterior):"
+    )
     print(shown.drop(columns="user").to_string(index=False), "\n")
 
     posterior = br.posterior_tree(model, [user], items=shown["item"].head(5), seed=options.seed)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from pyro.infer import Trace_ELBO, TraceMeanField_ELBO
-from scipy import integrate, stats
+from scipy import integrate, optimize, special, stats
 from torch.distributions import kl_divergence
 
 import bayes_recsys as br
@@ -31,8 +31,9 @@ def theirs(family, scale, log_mean):
     if family is LogNormal:
         return stats.lognorm(s=scale, scale=np.exp(log_mean - scale**2 / 2))
     if family is Gamma:
-        return stats.gamma(a=Gamma(scale).shape.item(), scale=mean / Gamma(scale).shape.item())
-    k = Weibull(scale).concentration.item()
+        a = optimize.brentq(lambda a: special.polygamma(1, a) - scale**2, 1e-3, 1e7, xtol=1e-12)
+        return stats.gamma(a=a, scale=mean / a)
+    k = np.pi / (np.sqrt(6) * scale)
     return stats.weibull_min(c=k, scale=mean / stats.weibull_min(c=k).mean())
 
 
@@ -154,7 +155,7 @@ class TestDivergence:
 
     def test_both_elbos_agree_under_masks_and_scales(self, q_family, p_family, histories, batch):
         """In the mean of 60 estimates each, to four standard errors."""
-        scores = br.Scores(guide=q_family(0.3), prior=p_family(0.8))
+        scores = br.Scores(q_family(0.3), p_family(0.8), scope="interaction")
         model = make(br.models.BAMF, histories, user_scores=scores, item_scores=scores)
         terms = (br.Bernoulli(2), 0.5, "mean")
 
@@ -257,7 +258,7 @@ def test_a_value_outside_the_support_is_refused():
 
 
 @pytest.mark.parametrize("family", RANDOM)
-@pytest.mark.parametrize("scale", [0.0, -1.0, float("nan"), 6.0, 1e-4, "narrow"])
+@pytest.mark.parametrize("scale", [0.0, -1.0, float("nan"), 6.0, 1e-4, "narrow", torch.tensor(1.0)])
 def test_bad_scale_is_refused(family, scale):
     with pytest.raises(ValueError, match=r"scale, .* must be between 0\.001 and 5"):
         family(scale)

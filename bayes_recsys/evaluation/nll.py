@@ -32,8 +32,9 @@ def predictive_nll(
 
     ``-1/|pairs| Σ ln( 1/S Σ_s Bernoulli(y | σ(x⁽ˢ⁾)) )``.
 
-    With ``source="prior"`` the scores are drawn from their prior instead: what the posterior of the
-    scores is worth for prediction is the difference.
+    With ``source="prior"`` the scores are drawn from their prior instead, the networks as they are:
+    whether these networks rely on what the posterior knows. (What random scores are worth, a model
+    fitted with ``Point()`` says.)
 
     The negatives are drawn as in training: uniformly among items that are not the user's training
     positives. The figure is relative to their number, so compare models at the same ``negatives``,

@@ -108,7 +108,9 @@ def load_model(folder: str | Path, model_class: type[Model] | None = None) -> Mo
     if model_class.__name__ != name:
         raise ModelFolderError(f"{folder}: holds a {name}, not a {model_class.__name__}")
     histories = _read(folder / "histories.npz", _load_histories)
-    weights = _read(folder / "weights.pt", lambda path: torch.load(path, weights_only=True))
+    weights = _read(
+        folder / "weights.pt", lambda path: torch.load(path, weights_only=True, map_location="cpu")
+    )
     try:
         options = {key: _decode(value) for key, value in about["options"].items()}
         model = model_class(histories, **options)

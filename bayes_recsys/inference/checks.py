@@ -7,6 +7,7 @@ import warnings
 import pyro
 import pyro.poutine as poutine
 import torch
+from pyro.infer import ELBO, Trace_ELBO
 from pyro.poutine.util import site_is_subsample
 
 from bayes_recsys.data.batches import Batch
@@ -38,8 +39,9 @@ def warn_of_collapse(model: Model) -> None:
         warnings.warn(
             f"the scores of {', '.join(collapsed.index)} are their prior: means differ by "
             f"{collapsed['spread'].max():.2g} on the log scale, divergence {kl:.3f} nats an entry, "
-            f"least possible {floor:.3f}. Attention learned nothing. Train longer, use "
-            "scope='user' or a wider prior, or temper: kl_weight=0.01, kl_reduction='mean'",
+            f"least possible {floor:.3f}. Attention learned nothing. Train longer, "
+            "give scores the scope 'user' if they have it not, or a wider prior, or temper: "
+            "kl_weight=0.01, kl_reduction='mean'",
             CollapseWarning,
             stacklevel=3,
         )
@@ -65,8 +67,36 @@ def check_sites(model: Model, batch: Batch, *terms) -> None:
         )
 
 
+def guide_only(model: Model, batch: Batch) -> set[torch.nn.Parameter]:
+    """Parameters of the guide alone: given scores, the generative model does not depend on them.
+
+    Only a prior on parameters could justify decaying them, and there is none on a guide's.
+    """
+    batch = batch.to(model.device)
+    with torch.random.fork_rng(), pyro.validation_enabled(False):
+        with torch.no_grad():
+            guide = poutine.trace(model.guide).get_trace(batch)
+        joint = poutine.trace(poutine.replay(model.model, trace=guide)).get_trace(batch)
+        parameters = list(model.parameters())
+        gradients = torch.autograd.grad(joint.log_prob_sum(), parameters, allow_unused=True)
+    return {p for p, g in zip(parameters, gradients, strict=True) if g is None}
+
+
+def check_elbo(elbo: ELBO) -> None:
+    """Refuse estimators that do not go with scaled sites of unequal scope (``TypeError``)."""
+    if not isinstance(elbo, Trace_ELBO):
+        raise TypeError(
+            f"elbo must be Trace_ELBO() or TraceMeanField_ELBO(), not {type(elbo).__name__}"
+        )
+
+
 def check_options(
-    kl_weight: float | Schedule, kl_reduction: str, max_epochs: int, patience: int, pairs: int
+    is_random: bool,
+    kl_weight: float | Schedule,
+    kl_reduction: str,
+    max_epochs: int,
+    patience: int,
+    pairs: int,
 ) -> None:
     """Refuse options of training that are out of range (``ValueError``)."""
     if isinstance(kl_weight, (int, float)) and not kl_weight > 0:
@@ -75,6 +105,11 @@ def check_options(
         )
     if kl_reduction not in KL_REDUCTIONS:
         raise ValueError(f"kl_reduction must be 'sum' or 'mean', not {kl_reduction!r}")
+    if not is_random and (kl_weight != 1 or kl_reduction != "sum"):
+        raise ValueError(
+            "kl_weight and kl_reduction mean nothing here: every attention of the model is Point(), "
+            "there are no latent scores"
+        )
     if min(max_epochs, patience, pairs) < 1:
         raise ValueError("max_epochs, patience and pairs must be at least 1")
 

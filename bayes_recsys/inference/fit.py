@@ -20,9 +20,11 @@ from bayes_recsys.data.negatives import negative_sampler
 from bayes_recsys.data.split import Split
 from bayes_recsys.evaluation.evaluate import evaluate
 from bayes_recsys.inference.checks import (
+    check_elbo,
     check_monitor,
     check_options,
     check_sites,
+    guide_only,
     warn_of_collapse,
 )
 from bayes_recsys.inference.schedules import Schedule
@@ -90,12 +92,12 @@ def fit(
         kl_reduction: ``"sum"`` or ``"mean"`` over each pair's valid history.
         negatives_exclude: ``"train"``, or ``"all"`` to reproduce a leak of public code, see
             :func:`~bayes_recsys.data.negatives.negative_sampler`.
-        elbo: A Pyro ELBO; by default ``Trace_ELBO()``.
+        elbo: ``Trace_ELBO()``, the default, or ``TraceMeanField_ELBO()``: divergences in closed form.
         max_epochs: Most passes over the training positives.
         patience: Epochs without improvement before stopping.
         learning_rate: Step size of Adam.
-        weight_decay: Decoupled weight decay (AdamW) of embeddings and linear maps. Biases, norms and
-            the scores' widths are not decayed.
+        weight_decay: Decoupled weight decay (AdamW) of the model's embeddings and linear maps. Biases,
+            norms, and what only the guide uses are not decayed.
         pairs: Most candidates in a batch.
         seed: Seed of negatives, order and latent draws.
         accelerator: ``"cpu"``, ``"cuda"``, ``"auto"``, .. as Lightning Fabric names them.
@@ -111,7 +113,7 @@ def fit(
     """
     if not isinstance(likelihood, Likelihood):
         raise TypeError(f"likelihood must be like Bernoulli(negatives=4), not {likelihood!r}")
-    check_options(kl_weight, kl_reduction, max_epochs, patience, pairs)
+    check_options(model.is_random, kl_weight, kl_reduction, max_epochs, patience, pairs)
     check_monitor(split)
     check_split(model.histories, split)
     batches = TrainingBatches(
@@ -123,11 +125,13 @@ def fit(
         seed=seed,
     )
     fabric = Fabric(accelerator=accelerator, devices=1)
-    matrices = [p for p in model.parameters() if p.ndim > 1]
-    others = [p for p in model.parameters() if p.ndim < 2]
-    groups = [{"params": matrices}, {"params": others, "weight_decay": 0.0}]
+    of_guide = guide_only(model, next(batches.epoch(1)))
+    decayed = [p for p in model.parameters() if p.ndim > 1 and p not in of_guide]
+    others = [p for p in model.parameters() if p.ndim < 2 or p in of_guide]
+    groups = [{"params": decayed}, {"params": others, "weight_decay": 0.0}]
     optimizer = torch.optim.AdamW(groups, lr=learning_rate, weight_decay=weight_decay, fused=True)
     elbo = Trace_ELBO() if elbo is None else elbo
+    check_elbo(elbo)
     objective, optimizer = fabric.setup(elbo(model, model.guide), optimizer)
 
     def terms(now: float) -> tuple[Likelihood, float, str]:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from bayes_recsys.data.batches import candidates
-from bayes_recsys.models.base import Model
+from bayes_recsys.models.base import Model, evaluating
 from bayes_recsys.nn.attention import combined
 
 
@@ -52,7 +52,8 @@ def draw(
         draws: Number of draws ``S``.
         source: ``"posterior"`` (through the guide) or ``"prior"``.
         seed: Seed of the draws; the caller's random state is left alone.
-        entries: Most score entries ``draws · G · C · L`` computed at once.
+        entries: Most score entries ``draws · G · C · L`` computed at once; one draw of all is the
+            least.
 
     Raises:
         ValueError: ``draws`` is below 1 or ``source`` is neither.
@@ -61,23 +62,29 @@ def draw(
         raise ValueError(f"draws must be at least 1, not {draws}")
     if source not in ("posterior", "prior"):
         raise ValueError(f"source must be 'posterior' or 'prior', not {source!r}")
-    model.eval()
     batch = candidates(model.histories, user, item).to(model.device)
-    attended = model.attend(batch)
     chunk = max(1, entries // max(1, batch.valid.numel()))
-    scores = {name: [] for name, site in attended.items() if site.attention.is_random}
-    weights = {name: [] for name in attended}
     logits = []
-    with torch.random.fork_rng():
+    with evaluating(model), torch.random.fork_rng():
         torch.manual_seed(seed)
+        attended = model.attend(batch)
+        scores = {name: [] for name, site in attended.items() if site.attention.is_random}
+        weights = {name: [] for name in attended}
         for start in range(0, draws, chunk):
             size = min(chunk, draws - start)
-            drawn = {name: _scores(site, source, size) for name, site in attended.items()}
-            powers = {name: attended[name].log_power(score) for name, score in drawn.items()}
+            drawn = {
+                name: (site.guide() if source == "posterior" else site.prior()).sample((size,))
+                for name, site in attended.items()
+                if site.attention.is_random
+            }
+            powers = {
+                name: site.log_power(drawn[name]) if name in drawn else site.expected_log_power()
+                for name, site in attended.items()
+            }
             powers = combined(attended, powers)
             contexts = {name: site.context(powers[name]) for name, site in attended.items()}
             for name, site in attended.items():
-                if site.attention.is_random:
+                if name in drawn:
                     score = drawn[name].masked_fill(~site.site, torch.nan)
                     scores[name].append(score.squeeze(2) if site.is_of_user else score)
                 shown = site.weights(powers[name]).expand(size, *batch.valid.shape)
@@ -90,11 +97,3 @@ def draw(
         batch.history.cpu(),
         batch.valid.cpu(),
     )
-
-
-def _scores(site, source: str, size: int) -> Tensor:
-    if not site.attention.is_random:
-        energy = site.attention.energy(site.query, site.key)
-        return energy.exp().expand(size, *energy.shape)
-    distribution = site.guide() if source == "posterior" else site.prior()
-    return distribution.sample(torch.Size([size]))

@@ -81,7 +81,7 @@ def score_summary(
         q, p = site.guide(), site.prior()
         floor = p.family.divergence_floor(q.family).to(q.log_mean).expand(site.site.shape)
         kl, floor = (values[site.site].mean().item() for values in (kl_divergence(q, p), floor))
-        contraction = torch.tensor(torch.nan).expand(site.site.shape)
+        contraction = torch.full_like(q.log_mean, torch.nan)
         if site.attention.scores.guide.scale in LEARNED_SCALES:
             contraction = 1 - q.variance_log / p.variance_log
         rows[name] = {

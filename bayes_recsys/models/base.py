@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pyro
 import pyro.poutine as poutine
@@ -84,7 +86,7 @@ class Model(nn.Module):
         """
         self._announce_parameters()
         if likelihood.l2:
-            squares = sum(parameter.square().sum() for parameter in self.parameters())
+            squares = sum(p.square().sum() for p in self.parameters() if p.ndim > 1)
             pyro.factor("l2", -likelihood.l2 * squares)
         with poutine.scale(scale=batch.scale), pyro.plate("block", len(batch.user), dim=-3):
             attended, log_power = self.attend(batch), {}
@@ -148,21 +150,19 @@ class Model(nn.Module):
         Returns:
             Logits ``[G, C]``.
         """
-        training = self.training
-        self.eval()
         lengths = self.histories.entries.lengths[user]
         rows = []
-        for g in range(len(user)):
-            width = max(1, entries // max(1, int(lengths[g])))
-            parts = item[g : g + 1].split(width, dim=1)
-            logits = [
-                self.expected_logits(
-                    candidates(self.histories, user[g : g + 1], part).to(self.device)
-                ).cpu()
-                for part in parts
-            ]
-            rows.append(torch.cat(logits, dim=1))
-        self.train(training)
+        with evaluating(self):
+            for g in range(len(user)):
+                width = max(1, entries // max(1, int(lengths[g])))
+                parts = item[g : g + 1].split(width, dim=1)
+                logits = [
+                    self.expected_logits(
+                        candidates(self.histories, user[g : g + 1], part).to(self.device)
+                    ).cpu()
+                    for part in parts
+                ]
+                rows.append(torch.cat(logits, dim=1))
         return torch.cat(rows)
 
     @staticmethod
@@ -194,3 +194,14 @@ class Model(nn.Module):
                 view = parameter.view_as(parameter)
                 view.unconstrained = weakref.ref(parameter)
                 effectful(type="param")(lambda value: value)(view, name=name)
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Without dropout, and afterwards as before."""
+    training = module.training
+    module.eval()
+    try:
+        yield
+    finally:
+        module.train(training)
