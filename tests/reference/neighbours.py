@@ -1,4 +1,4 @@
-"""NCF, FISM, NAIS, DACR and DeepCF by loops, from the papers' formulas; no code of the package.
+"""NCF, FISM, NAIS, DACR, DeepCF, DRNet and DELF by loops, from the papers' formulas; no code of the package.
 
 ``w`` maps parameter names to arrays, ``history`` is ``R_u`` and ``audience`` ``R_i``, lists of codes.
 """
@@ -115,3 +115,61 @@ def nais(w, kind, beta, item, history):
         products.append(h @ q)
     s = np.exp(energies)
     return float(sum(s / s.sum() ** beta * np.array(products)))
+
+
+def normed_mlp(w, x):
+    """Linear map, layer norm, ReLU, in order of their index."""
+    indices = sorted({int(k.split(".")[0]) for k in w})
+    for linear, norm in zip(indices[::2], indices[1::2], strict=True):
+        x = w[f"{linear}.weight"] @ x + w[f"{linear}.bias"]
+        x = (x - x.mean()) / np.sqrt(x.var() + 1e-5)
+        x = np.maximum(0.0, w[f"{norm}.weight"] * x + w[f"{norm}.bias"])
+    return x
+
+
+def affection(w, user, item):
+    product = w["user.weight"][user] * w["item.weight"][item]
+    return normed_mlp(under(w, "tower"), product)
+
+
+def association(w, beta, user, item, history):
+    """``MLP(x_u ⊙ p_i)``, ``x_u`` by a smoothed softmax of ``h · affection(u, j)``."""
+    x = np.zeros(w["history.weight"].shape[1])
+    others = [j for j in history if j != item]
+    if others:
+        s = [np.exp(w["query"] @ affection(under(w, "affection"), user, j)) for j in others]
+        for score, j in zip(s, others, strict=True):
+            x = x + score / sum(s) ** beta * w["history.weight"][j]
+    return normed_mlp(under(w, "tower"), x * w["target.weight"][item])
+
+
+def drnet(name, w, beta, user, item, history):
+    if name == "Affection":
+        return float(w["match.weight"][0] @ affection(under(w, "parts.0"), user, item))
+    relation = under(w, "relation")
+    z = [association(relation, beta, user, item, history)]
+    if name == "DRNet":
+        z.insert(0, affection(under(relation, "affection"), user, item))
+    return float(w["match.weight"][0] @ np.concatenate(z))
+
+
+def attend_globally(query, key_weight, key_bias, vectors):
+    """``Σ_j softmax_j(h · tanh(W y_j + b)) y_j``; zero for no vector."""
+    if not vectors:
+        return np.zeros(len(query))
+    alpha = softmax(np.array([query @ np.tanh(key_weight @ y + key_bias) for y in vectors]))
+    return sum(a * y for a, y in zip(alpha, vectors, strict=True))
+
+
+def delf(w, user, item, history, audience):
+    p, q = w["user.weight"][user], w["item.weight"][item]
+    choices = [w["history.weight"][j] for j in history if j != item]
+    m = attend_globally(w["query"], w["key.weight"], w["key.bias"], choices)
+    a = under(w, "audience")
+    others = [a["user.weight"][v] for v in audience if v != user]
+    n = attend_globally(a["query"], a["key.weight"], a["key.bias"], others)
+    z = [
+        mlp(under(w, f"towers.{k}"), np.concatenate(pair))
+        for k, pair in enumerate([(p, q), (m, n), (p, n), (m, q)])
+    ]
+    return float(w["match.weight"][0] @ np.concatenate(z) + w["match.bias"][0])
