@@ -61,7 +61,7 @@ def predictive_nll(
         >>> import bayes_recsys as br
         >>> split = br.data.split(br.data.synthetic(n_users=20, n_items=50, seed=0).interactions)
         >>> model = br.models.BAMF(br.data.histories(split), embedding_dim=8)
-        >>> round(predictive_nll(model, split, draws=5).mean(), 1)  # untrained: ln 2
+        >>> round(float(predictive_nll(model, split, draws=5).mean()), 1)  # untrained: ln 2
         0.7
     """
     check_split(model.histories, split)
