@@ -2,7 +2,7 @@
 
 from bayes_recsys import data, diagnostics, evaluation, inference, models, nn
 from bayes_recsys.diagnostics import posterior_tree, save_tree, to_arviz
-from bayes_recsys.evaluation import Popularity, evaluate, predictive_nll
+from bayes_recsys.evaluation import SLIM, Popularity, evaluate, predictive_nll
 from bayes_recsys.families import Gamma, LogNormal, Point, Weibull
 from bayes_recsys.inference import (
     CyclicWarmup,
@@ -20,6 +20,7 @@ from bayes_recsys.scores import Scores
 __version__ = "0.1.0"
 
 __all__ = [
+    "SLIM",
     "Bernoulli",
     "BradleyTerry",
     "CyclicWarmup",

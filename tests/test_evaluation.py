@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy import optimize
 from sklearn.metrics import average_precision_score, ndcg_score
 from torchmetrics.functional.retrieval import (
     retrieval_hit_rate,
@@ -248,3 +249,43 @@ class TestPredictiveNll:
     def test_bad_arguments(self, split, histories):
         with pytest.raises(ValueError, match="source must be"):
             br.predictive_nll(make(br.models.BAMF, histories), split, source="guide")
+
+
+class TestSlim:
+    def test_minimises_its_objective(self, split):
+        """Against a general-purpose bounded minimiser, for a few items."""
+        slim = br.SLIM(split, l1=0.5, l2=2.0)
+        Y = slim.rows.toarray()
+        for item in (0, 3, 40):
+            others = np.delete(np.arange(Y.shape[1]), item)
+
+            def objective(w, item=item, others=others):
+                rest = Y[:, item] - Y[:, others] @ w
+                value = 0.5 * rest @ rest + 0.5 * w.sum() + w @ w
+                return value, -Y[:, others].T @ rest + 0.5 + 2 * w
+
+            best = optimize.minimize(
+                objective, np.zeros(len(others)), jac=True, bounds=[(0, None)] * len(others)
+            )
+            ours = slim.weights[[item]].toarray()[0]
+            assert ours[item] == 0
+            assert objective(ours[others])[0] == pytest.approx(best.fun, rel=1e-3)
+            np.testing.assert_allclose(ours[others], best.x, atol=5e-3)
+
+    def test_scores_are_sums_of_weights(self, split):
+        slim = br.SLIM(split)
+        own = split.items_by_user("train").row(4).numpy()
+        score = slim.score(torch.tensor([4]), torch.tensor([[7, 9]]))[0]
+        expected = slim.weights[[7, 9]][:, own].sum(1)
+        np.testing.assert_allclose(score, expected, rtol=1e-5)
+
+    def test_finds_structure(self, split):
+        ndcg = {
+            type(s).__name__: br.evaluate(s, split).per_user["ndcg@10"].mean()
+            for s in (br.SLIM(split), br.Popularity(split))
+        }
+        assert ndcg["SLIM"] > ndcg["Popularity"]
+
+    def test_bad_arguments(self, split):
+        with pytest.raises(ValueError, match="l1 must be positive"):
+            br.SLIM(split, l1=0.0)
