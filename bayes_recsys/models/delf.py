@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import embedding_bag
+from torch.nn.functional import embedding as look_up
 
 from bayes_recsys.data.batches import Batch
 from bayes_recsys.data.histories import Histories
@@ -14,6 +14,7 @@ from bayes_recsys.families import Point
 from bayes_recsys.models.base import Model
 from bayes_recsys.nn.attention import Attended, Attention
 from bayes_recsys.nn.embedding import embedding
+from bayes_recsys.nn.multihot import sum_over_audience
 from bayes_recsys.nn.tower import tower
 from bayes_recsys.scores import Scores
 
@@ -40,21 +41,14 @@ class Audience(nn.Module):
         """``n [G, C, K]``; zero where nobody is left."""
         energy = self.key(self.user.weight).tanh() @ self.query  # [M]
         score = (energy - energy.detach().max()).exp()
-        item, where = batch.item.unique(return_inverse=True)
-        heard = self.audience.take(item.cpu())
-        of_item = heard.values.to(item.device)
         weighed = torch.cat([self.user.weight, torch.ones_like(score)[:, None]], dim=-1)
-        totals = embedding_bag(
-            of_item,
-            weighed,
-            heard.offsets[:-1].to(item.device),
-            mode="sum",
-            per_sample_weights=score[of_item],
-        )[where]  # [G, C, K + 1], the last the sum of the scores
-        user = batch.user[:, None].expand_as(batch.item)
-        own = self.audience.contains(batch.item.cpu(), user.cpu()).to(item.device)
-        totals = totals - (weighed * score[:, None])[batch.user][:, None] * own[..., None]
-        left = (heard.lengths.to(item.device)[where] - own.long() > 0)[..., None]
+        weighed = weighed * score[:, None]  # the last column sums the scores
+        totals = sum_over_audience(self.audience, batch.item, weighed)  # [G, C, K + 1]
+        item, user = batch.item.cpu(), batch.user.cpu()[:, None].expand_as(batch.item)
+        own = self.audience.contains(item, user)
+        left = (self.audience.lengths[item] - own.long() > 0)[..., None].to(batch.item.device)
+        own = own[..., None].to(batch.item.device)
+        totals = totals - look_up(batch.user, weighed)[:, None] * own
         total = totals[..., -1:].masked_fill(~left, 1.0)
         return (totals[..., :-1] / total).masked_fill(~left, 0.0)
 

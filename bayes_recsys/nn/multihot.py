@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from torch import Tensor, nn
-from torch.nn.functional import embedding_bag
+from torch.nn.functional import embedding as look_up
 
 from bayes_recsys.data.batches import Batch
 from bayes_recsys.data.histories import Histories
+from bayes_recsys.data.ragged import Ragged
 from bayes_recsys.nn.embedding import embedding
 
 
@@ -36,17 +37,21 @@ class MultiHot(nn.Module):
         """``p`` and ``q``, each ``[G, C, D]``."""
         history = self.of_row(batch.history) * batch.history_mask[..., None]
         row = history.sum(1)[:, None].expand(-1, batch.item.shape[1], -1)
-        item, where = batch.item.unique(return_inverse=True)
-        of_item = self.audience.take(item.cpu())
-        column = embedding_bag(
-            of_item.values.to(item.device),
-            self.of_column.weight,
-            of_item.offsets[:-1].to(item.device),
-            mode="sum",
-        )[where]
+        column = sum_over_audience(self.audience, batch.item, self.of_column.weight)
         if not self.exclude_target:
             return row, column
         user = batch.user[:, None].expand_as(batch.item)
-        heard = self.audience.contains(batch.item.cpu(), user.cpu()).to(item.device)
+        heard = self.audience.contains(batch.item.cpu(), user.cpu()).to(batch.item.device)
         row = row - self.of_row(batch.item) * batch.own[..., None]
         return row, column - self.of_column(batch.user)[:, None] * heard[..., None]
+
+
+def sum_over_audience(audience: Ragged, item: Tensor, vector: Tensor) -> Tensor:
+    """``Σ_{v ∈ R_i} vector_v`` of items ``[G, C]`` from vectors of all users ``[M, D]``, shape
+    ``[G, C, D]``: once per distinct item. (The gradients of ``embedding_bag`` and of indexing depend
+    on the order in which threads come; those of look-ups do not.)"""
+    distinct, where = item.unique(return_inverse=True)
+    heard = audience.take(distinct.cpu())
+    vectors = look_up(heard.values.to(item.device), vector)
+    sums = vector.new_zeros(len(distinct), vector.shape[1])
+    return look_up(where, sums.index_add(0, heard.rows.to(item.device), vectors))
