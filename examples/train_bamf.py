@@ -76,13 +76,18 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     model.add_argument("--energy", choices=ENERGIES, default="dot")
     model.add_argument("--combine", choices=COMBINES, default="context")
     model.add_argument("--item-table", choices=("separate", "shared"), default="separate")
+    model.add_argument(
+        "--history",
+        choices=("user", "item", "both"),
+        default="user",
+        help="what is attended over: the user's history, the target's audience, or by each side its own",
+    )
     model.add_argument("--embedding-dim", type=positive, default=32)
     model.add_argument("--values", choices=("shared", "separate"), default="shared")
     model.add_argument(
         "--strength",
         choices=("user", "both"),
-        default="both",
-        help="whether the user's scores multiply the target's",
+        help="whether the user's scores multiply the target's (default: both where they can)",
     )
     model.add_argument("--beta", type=float, default=0.5, help="smoothing, in (0, 1]")
     model.add_argument("--tau", type=float, default=1.0, help="sharpening, at least 1")
@@ -156,6 +161,16 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         refuse("--guide and --prior contradict: point has no latent scores; use it for both")
     if options.sides is None and options.scope == "interaction":
         options.sides = "both"
+    if options.strength == options.history == "both":
+        refuse(
+            "--strength both contradicts --history both, whose sides attend over different entries"
+        )
+    if options.history == "item" and options.item_table == "shared":
+        refuse("--item-table shared contradicts --history item, where no item is attended over")
+    if options.history == "item" and options.guide != "point" and options.scope != "interaction":
+        refuse(
+            "--history item needs --scope interaction (or --guide point): entries differ by target"
+        )
     defaults = {
         "guide_scale": "learned",
         "prior_scale": 1.0,
@@ -210,6 +225,7 @@ def build(options: argparse.Namespace, histories: br.data.Histories) -> br.model
         histories,
         embedding_dim=options.embedding_dim,
         energy=options.energy,
+        history=options.history,
         combine=options.combine,
         item_table=options.item_table,
         values=options.values,

@@ -24,6 +24,22 @@ VARIANTS = [
             "item_scores": Scores(Weibull(0.2), Gamma(1.0), scope="interaction"),
         },
     ),
+    (models.BAMF, {"history": "both"}),
+    (
+        models.BAMF,
+        {
+            "history": "both",
+            "energy": "prod",
+            "values": "separate",
+            "item_scores": Scores(
+                Gamma("amortised"), Weibull(1.0), scope="interaction", prior_mean="contextual"
+            ),
+        },
+    ),
+    (
+        models.BAMF,
+        {"history": "item", "energy": "concat", "user_scores": PUBLISHED, "item_scores": Point()},
+    ),
     (models.NAIS, {"energy": "concat", "scores": PUBLISHED}),
     (models.FISM, {"alpha": 0.0}),
     (models.DRNet, {"scores": Scores(Gamma("learned"), Weibull(1.0)), "dropout": 0.0}),

@@ -37,6 +37,32 @@ def test_scores_of_the_user_have_no_item(histories):
     plot_attention(tree, "3")
 
 
+def test_audiences_are_a_dimension_of_their_own(histories):
+    scores = br.Scores(scope="interaction")
+    model = make(br.models.BAMF, histories, history="both", item_scores=scores)
+    busy = [i for i in range(histories.n_items) if len(histories.audience.row(i)) > 2][:3]
+    items = [str(i) for i in busy]
+    tree = br.posterior_tree(model, users=["3", "7"], items=items, draws=20)
+    draws = br.draw(model, torch.tensor([3, 7]), torch.tensor([busy, busy]), draws=20)
+    for group in ("posterior", "prior"):
+        assert tree[group]["user_attention"].dims == ("chain", "draw", "user", "history")
+        array = tree[group]["item_attention"]
+        assert array.dims == ("chain", "draw", "user", "item", "audience")
+        for user in ("3", "7"):
+            for item in items:
+                one = array.sel(user=user, item=item)[0, 0]
+                there = set(one["audience"][one.notnull().to_numpy()].to_numpy())
+                assert there == set(map(str, histories.audience.row(int(item)).tolist())) - {user}
+    codes, values = draws.codes["item_attention"], draws.scores["item_attention"]
+    for g, c, j in draws.valid["item_attention"].nonzero().tolist():
+        place = {"user": ("3", "7")[g], "item": items[c], "audience": str(int(codes[g, c, j]))}
+        found = tree["posterior"]["item_attention"].sel(place)[0]
+        np.testing.assert_array_equal(found, values[:, g, c, j])
+    figure = plot_attention(tree, "3")
+    assert "users (%)" in figure.axes[0].get_xlabel()
+    assert br.inference.score_summary(model).index.tolist() == ["user_attention", "item_attention"]
+
+
 def test_tree_holds_the_draws_under_their_ids(model, histories):
     tree = br.posterior_tree(model, users=["3", "7"], items=["5", "6"], draws=20)
     assert set(tree.children) == {"posterior", "prior"}

@@ -52,6 +52,8 @@ def folder(tmp_path_factory):
         ],
         ["--guide", "point", "--negatives-exclude", "all"],
         ["--scope", "interaction", "--kl-weight", "0.01", "--kl-reduction", "mean"],
+        ["--history", "both"],
+        ["--history", "item", "--scope", "interaction"],
         [
             "--guide",
             "weibull",
@@ -106,6 +108,9 @@ def test_same_seed_same_figures(train_bamf, folder, tmp_path):
         (["--guide", "point", "--kl-weight", "1"], "--kl-weight means nothing"),
         (["--guide", "point", "--scope", "user"], "--scope means nothing"),
         (["--sides", "both"], "--sides both contradicts --scope user"),
+        (["--history", "both", "--strength", "both"], "attend over different entries"),
+        (["--history", "item"], "--history item needs --scope interaction"),
+        (["--history", "item", "--item-table", "shared"], "no item is attended over"),
         (["--guide-scale", "wide"], "invalid scale value: 'wide'"),
         (["--beta", "2"], "--beta must be in (0, 1]"),
         (["--tau", "0.5"], "--tau must be at least 1"),

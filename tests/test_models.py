@@ -20,9 +20,13 @@ from tests.reference import bamf
 
 def with_entries(histories, rows):
     """The same histories with other entries, in the order given."""
+    return replace(histories, entries=ragged(rows))
+
+
+def ragged(rows):
     lengths = torch.tensor([len(r) for r in rows])
     offsets = torch.cat([torch.zeros(1, dtype=torch.long), lengths.cumsum(0)])
-    return replace(histories, entries=Ragged(offsets, torch.cat([torch.tensor(r) for r in rows])))
+    return Ragged(offsets, torch.tensor([v for r in rows for v in r]))
 
 
 def rows_of(histories):
@@ -42,7 +46,18 @@ class TestEveryModel:
             scores.append(model.score(user, item)[0])
         torch.testing.assert_close(scores[1][0], scores[0][0])
         matters = not torch.allclose(scores[1][1:], scores[0][1:])
-        assert matters == (model_class not in WITHOUT_HISTORY)
+        without = model_class in WITHOUT_HISTORY or options.get("history") == "item"
+        assert matters == (not without)
+
+    def test_user_in_the_targets_audience_changes_nothing(self, model_class, options, histories):
+        rows = [histories.audience.row(i).tolist() for i in range(histories.n_items)]
+        scores = []
+        for own in ([], [3]):
+            rows[5] = sorted({1, 7, 12, *own})
+            known = replace(histories, audience=ragged(rows))
+            model = make(model_class, known, size=0.2, **options)
+            scores.append(model.score(torch.tensor([3]), torch.tensor([[5, 6]])))
+        torch.testing.assert_close(*scores, rtol=1e-4, atol=1e-5)
 
     def test_order_of_history_changes_nothing(self, model_class, options, histories):
         model = make(model_class, histories, **options)
@@ -181,13 +196,31 @@ def test_point_pairwise_loss_is_the_scaled_bpr_with_its_penalty(histories, batch
 @pytest.mark.parametrize("item_table", ["separate", "shared"])
 def test_bamf_logits_follow_the_formulas(energy, combine, item_table, histories):
     options = {"energy": energy, "combine": combine, "item_table": item_table}
-    options |= {"beta": 0.7, "tau": 1.5, "values": "shared", "strength": "user"}
+    options |= {"beta": 0.7, "tau": 1.5, "values": "shared", "strength": "user", "history": "user"}
+    scores = {"user_scores": PUBLISHED, "item_scores": PUBLISHED}
+    compare_with_loops(histories, options, scores, {"user": 0.1, "item": 0.1})
+
+
+@pytest.mark.parametrize("energy", br.nn.ENERGIES)
+@pytest.mark.parametrize(
+    ("history", "strength", "values"),
+    [("both", "user", "shared"), ("item", "both", "separate"), ("both", "user", "separate")],
+)
+def test_bamf_over_audiences_follows_the_formulas(energy, history, strength, values, histories):
+    options = {
+        "energy": energy,
+        "combine": "att",
+        "item_table": "separate",
+        "beta": 0.7,
+        "tau": 1.5,
+    }
+    options |= {"values": values, "strength": strength, "history": history}
     scores = {"user_scores": PUBLISHED, "item_scores": PUBLISHED}
     compare_with_loops(histories, options, scores, {"user": 0.1, "item": 0.1})
 
 
 def test_bamf_beyond_the_paper_follows_its_formulas(histories):
-    options = {"energy": "dot", "combine": "context", "item_table": "separate"}
+    options = {"energy": "dot", "combine": "context", "item_table": "separate", "history": "user"}
     options |= {"beta": 0.7, "tau": 1.5, "values": "separate", "strength": "both"}
     scores = {"user_scores": br.Scores(br.LogNormal(0.6)), "item_scores": br.Point()}
     compare_with_loops(histories, options, scores, {"user": 0.6, "item": 0.0})
@@ -205,7 +238,8 @@ def compare_with_loops(histories, options, scores, sd):
         history = histories.entries.row(user).tolist()
         for item in (history[0], 11, 12):
             ours = model.score(torch.tensor([user]), torch.tensor([[item]])).item()
-            theirs = bamf.logit(weights, options, user, item, history, moment)
+            audience = histories.audience.row(item).tolist()
+            theirs = bamf.logit(weights, options, user, item, history, audience, moment)
             assert ours == pytest.approx(theirs, rel=2e-4, abs=1e-5)
 
 
@@ -258,10 +292,10 @@ def test_a_users_scores_are_shared_by_targets(histories):
     item = torch.tensor([[3, 4, 5], [6, 7, 8]])
     scores = br.draw(model, torch.tensor([1, 2]), item, draws=7)
     score = scores.scores["user_attention"]
-    assert score.shape == (7, 2, scores.history.shape[1])
+    assert score.shape == (7, 2, scores.codes["user_attention"].shape[1])
     assert "item_attention" not in scores.scores
     for g, c in ((0, 0), (0, 2), (1, 1)):
-        valid = scores.valid[g, c]
+        valid = scores.valid["user_attention"][g, c]
         weight = simplex(score[:, g].log(), valid, beta=0.5)
         torch.testing.assert_close(
             scores.weights["user_attention"][:, g, c][:, valid], weight[:, valid]
@@ -348,6 +382,10 @@ def test_a_guide_without_a_site_is_an_error(histories, batch, split):
         ({"values": "both"}, "values must be"),
         ({"strength": "item"}, "strength must be"),
         ({"item_scores": br.Scores(scope="user")}, "contradicts a target's scores"),
+        ({"history": "none"}, "history must be one of user, item, both"),
+        ({"history": "both", "strength": "both"}, "user and target attend over different entries"),
+        ({"history": "item"}, "scope='user' contradicts history='item'"),
+        ({"history": "item", "item_table": "shared"}, "no item is attended over"),
     ],
 )
 def test_bad_options_are_named(options, message, histories):

@@ -1,14 +1,11 @@
 """The deterministic models against loops over their papers' formulas."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
 from pyro.infer import Trace_ELBO, TraceMeanField_ELBO
 
 import bayes_recsys as br
-from bayes_recsys.data import Ragged
 from tests.conftest import make
 from tests.reference import neighbours
 
@@ -68,29 +65,6 @@ def test_drnet_follows_the_formulas(name, histories):
 
 def test_delf_follows_the_formulas(histories):
     compare(make(br.models.DELF, histories), histories, neighbours.delf)
-
-
-def test_a_user_in_the_targets_audience_changes_nothing(histories):
-    """No model may see that the pair was observed."""
-    rows = [histories.audience.row(i).tolist() for i in range(histories.n_items)]
-    scores = []
-    for own in ([], [3]):
-        rows[5] = sorted({1, 7, 12, *own})
-        lengths = torch.tensor([len(r) for r in rows])
-        offsets = torch.cat([torch.zeros(1, dtype=torch.long), lengths.cumsum(0)])
-        audience = Ragged(offsets, torch.cat([torch.tensor(r, dtype=torch.long) for r in rows]))
-        known = replace(histories, audience=audience)
-        scores.append(
-            [
-                make(getattr(br.models, name), known, size=0.2).score(
-                    torch.tensor([3]), torch.tensor([[5, 6]])
-                )
-                for name in br.models.__all__
-                if name != "Model"
-            ]
-        )
-    for without, with_it in zip(*scores, strict=True):
-        torch.testing.assert_close(without, with_it, rtol=1e-4, atol=1e-5)
 
 
 def test_the_literal_formula_of_dacr_leaks_the_target(histories):

@@ -6,7 +6,7 @@ import torch
 
 import bayes_recsys as br
 from bayes_recsys.data import Batch
-from bayes_recsys.nn import Attention, energy, simplex
+from bayes_recsys.nn import Attention, HistoryEntries, energy, simplex
 from tests.reference import bamf
 
 
@@ -22,6 +22,10 @@ def batch_of(G, C, L, history_mask=None):
     )
 
 
+def attend(attention, query, key, batch):
+    return attention(query, HistoryEntries(batch, key, key))
+
+
 @pytest.mark.parametrize("kind", br.nn.ENERGIES)
 def test_energies_agree_with_loops(kind):
     torch.manual_seed(0)
@@ -30,7 +34,9 @@ def test_energies_agree_with_loops(kind):
     weights = {k: v.detach().numpy() for k, v in f.state_dict().items()}
     with torch.no_grad():
         batched = f(query, key).numpy()
+        paired = f.paired(*torch.broadcast_tensors(query[:, :, None], key[:, None])).numpy()
     assert batched.shape == (2, 3, 6)
+    np.testing.assert_allclose(paired, batched, rtol=1e-4, atol=1e-5)
     for g, c, j in np.ndindex(batched.shape):
         one = bamf.energy(kind, weights, query[g, c].numpy(), key[g, j].numpy())
         assert batched[g, c, j] == pytest.approx(one, abs=1e-5)
@@ -61,7 +67,7 @@ def test_drawn_weights_and_gradients_are_finite_at_extreme_energies(family, ener
     query = torch.tensor([[[energy]]], requires_grad=True)
     key = torch.ones(1, 3, 1)
     scores = br.Scores(guide=family(0.5), prior=family(1.0))
-    site = Attention(1, scores=scores)(query, key, key, batch_of(1, 1, 3))
+    site = attend(Attention(1, scores=scores), query, key, batch_of(1, 1, 3))
     score = site.guide().rsample()
     terms = site.guide().log_prob(score) - site.prior().log_prob(score)
     weights = site.weights(site.log_power(score))
@@ -84,7 +90,7 @@ def test_prior_means_average_one_over_the_valid_history(scope):
     query, key = torch.randn(2, 3 if scope == "interaction" else 1, 4), torch.randn(2, 7, 4)
     history_mask = torch.rand(2, 7) < 0.6
     history_mask[0] = False
-    site = attention(query, key, key, batch_of(2, 3, 7, history_mask))
+    site = attend(attention, query, key, batch_of(2, 3, 7, history_mask))
     mean, count = site.prior().mean, site.site.sum(-1)
     assert mean.shape == site.site.shape
     average = (mean * site.site).sum(-1) / count.clamp(min=1)
@@ -96,19 +102,19 @@ def test_other_prior_means():
     query, key = torch.randn(2, 1, 4), torch.randn(2, 7, 4)
     constant = Attention(4)
     assert torch.equal(
-        constant(query, key, key, batch_of(2, 3, 7)).prior().mean, torch.ones(2, 1, 7)
+        attend(constant, query, key, batch_of(2, 3, 7)).prior().mean, torch.ones(2, 1, 7)
     )
     learned = Attention(4, scores=br.Scores(prior_mean="learned"))
     with torch.no_grad():
         learned.prior_level.fill_(0.5)
-    mean = learned(query, key, key, batch_of(2, 3, 7)).prior().mean
+    mean = attend(learned, query, key, batch_of(2, 3, 7)).prior().mean
     torch.testing.assert_close(mean, torch.full((2, 1, 7), 0.5).exp())
 
 
 def test_guide_mean_is_exp_energy():
     query, key = torch.randn(1, 2, 4), torch.randn(1, 3, 4)
     attention = Attention(4, scores=br.Scores(br.LogNormal(0.7), scope="interaction"))
-    guide = attention(query, key, key, batch_of(1, 2, 3)).guide()
+    guide = attend(attention, query, key, batch_of(1, 2, 3)).guide()
     torch.testing.assert_close(guide.mean, (query @ key.mT).exp())
 
 
@@ -117,7 +123,7 @@ def test_expected_weights_are_the_limit_of_many_draws():
     torch.manual_seed(0)
     attention = Attention(4, scores=br.Scores(guide=br.LogNormal(0.4)), tau=2.0, beta=0.5)
     query, key = torch.randn(1, 1, 4), torch.randn(1, 3, 4)
-    site = attention(query, key, key, batch_of(1, 1, 3))
+    site = attend(attention, query, key, batch_of(1, 1, 3))
     powered = site.guide().sample((200_000,)).square().mean(0)
     by_draws = powered / powered.sum(-1, keepdim=True).sqrt()
     torch.testing.assert_close(site.weights(site.expected_log_power()), by_draws, rtol=0.02, atol=0)
@@ -126,7 +132,7 @@ def test_expected_weights_are_the_limit_of_many_draws():
 def test_a_score_of_the_user_needs_a_query_of_the_user():
     attention = Attention(4, scores=br.Scores(scope="user"))
     with pytest.raises(ValueError, match="use scope='interaction'"):
-        attention(torch.randn(1, 2, 4), *2 * [torch.randn(1, 3, 4)], batch_of(1, 2, 3))
+        attend(attention, torch.randn(1, 2, 4), torch.randn(1, 3, 4), batch_of(1, 2, 3))
 
 
 class TestScale:
@@ -147,6 +153,8 @@ class TestScale:
             scale.of_both.normal_()
             scale.of_key.normal_()
         w, v, b = scale.of_both, scale.of_key, scale.bias
+        paired = scale.paired(query[:, :, None], key[:, None])
+        torch.testing.assert_close(paired, scale(query, key))
         raw = (w * query[1, 2] * key[1, 4]).sum() + (v * key[1, 4]).sum() + b
         expected = 0.05 * (5 / 0.05) ** raw.sigmoid()
         torch.testing.assert_close(scale(query, key)[1, 2, 4], expected)

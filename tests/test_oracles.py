@@ -11,7 +11,7 @@ from scipy import special
 import bayes_recsys as br
 from bayes_recsys.data import Batch, Histories, Ragged
 from bayes_recsys.models.base import Model
-from bayes_recsys.nn import Attention, embedding
+from bayes_recsys.nn import Attention, HistoryEntries, embedding
 
 USERS, TARGETS = 12, 5
 
@@ -27,7 +27,7 @@ class LogScore(Model):
     def attend(self, batch):
         key = torch.ones(*batch.history.shape, 2)  # the guide's mean and width are free
         query = self.user(batch.user)[:, None]
-        return {"strength": self.attention(query, key, key[..., :1], batch)}
+        return {"strength": self.attention(query, HistoryEntries(batch, key, key[..., :1]))}
 
     def logits(self, batch, contexts):
         return 2 * contexts["strength"].squeeze(-1).log()

@@ -49,6 +49,8 @@ def posterior_tree(
 
     Histories differ between users: ``history`` is their union, and an entry is NaN where it is
     not in a user's history or is the target itself. For one user and new items there is no NaN.
+    A site that attends over the targets' audiences has the dimension ``audience`` in place of
+    ``history``, the union of these users; an entry is NaN where a user has not chosen the target.
 
     Note:
         Draws from a guide are independent and make one chain: R-hat is undefined, and effective
@@ -156,32 +158,43 @@ def import_arviz() -> ModuleType:
 
 def _dataset(model: Model, user: Tensor, item: Tensor, draws: Draws) -> xr.Dataset:
     known = model.histories
-    union = torch.cat([known.entries.row(u) for u in user.tolist()]).unique()
     coords = {
         "chain": [0],
         "draw": np.arange(len(draws.logits)),
         "user": known.user_ids[user.numpy()],
         "item": known.item_ids[item.numpy()],
-        "history": known.item_ids[union.numpy()],
     }
     if known.titles is not None:
         coords["item_title"] = ("item", known.titles[item.numpy()])
-        coords["history_title"] = ("history", known.titles[union.numpy()])
     variables = {}
-    named = {**draws.scores, **{f"{name}_weight": w for name, w in draws.weights.items()}}
-    for name, values in named.items():
-        dims = TARGET_DIMS if values.ndim == 4 else USER_DIMS
-        variables[name] = (*dims, "history"), _over_union(values, draws, known, user, union)
+    for name, codes in draws.codes.items():
+        if codes.ndim == 2:
+            dim, ids = "history", known.item_ids
+            real = torch.arange(codes.shape[-1]) < known.entries.lengths[user][:, None]
+        else:
+            dim, ids = "audience", known.user_ids
+            real = draws.valid[name]
+        union = codes[real].unique()
+        coords[dim] = ids[union.numpy()]
+        if dim == "history" and known.titles is not None:
+            coords["history_title"] = (dim, known.titles[union.numpy()])
+        for label, values in (
+            (name, draws.scores.get(name)),
+            (f"{name}_weight", draws.weights[name]),
+        ):
+            if values is not None:
+                dims = TARGET_DIMS if values.ndim == 4 else USER_DIMS
+                variables[label] = (*dims, dim), _over_union(values, codes, real, union)
     variables["logit"] = (TARGET_DIMS, draws.logits[None].numpy())
     return xr.Dataset(variables, coords)
 
 
-def _over_union(values: Tensor, draws: Draws, known, user: Tensor, union: Tensor) -> np.ndarray:
-    """Values over each user's own history ``[S, G, .., L]``, laid out over the union of histories
-    ``[1, S, G, .., U]``."""
-    out = torch.full((*values.shape[:-1], len(union)), torch.nan)
-    for g, u in enumerate(user.tolist()):
-        length = len(known.entries.row(u))
-        column = torch.searchsorted(union, draws.history[g, :length].contiguous())
-        out[:, g][..., column] = values[:, g, ..., :length]
-    return out[None].numpy()
+def _over_union(values: Tensor, codes: Tensor, real: Tensor, union: Tensor) -> np.ndarray:
+    """Values ``[S, *rows, .., L]`` of entries that differ by row, laid out over the union of all
+    entries ``[1, S, *rows, .., U]``; codes and which of them are real are ``[*rows, L]``."""
+    flat = values.flatten(1, codes.ndim - 1)
+    out = torch.full((*flat.shape[:-1], len(union)), torch.nan)
+    rows = zip(codes.flatten(0, -2), real.flatten(0, -2), strict=True)
+    for r, (row, there) in enumerate(rows):
+        out[:, r][..., torch.searchsorted(union, row[there])] = flat[:, r][..., there]
+    return out.unflatten(1, codes.shape[:-1])[None].numpy()

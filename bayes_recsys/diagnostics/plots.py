@@ -47,9 +47,9 @@ def plot_attention(
     top: int = 10,
     interval: float = 0.9,
 ) -> Figure:
-    """Which history entries carry a recommendation, with intervals.
+    """Which entries of the history (or of an audience) carry a recommendation, with intervals.
 
-    One panel per target item: the ``top`` history entries by posterior mean *share* of attention,
+    One panel per target item: the ``top`` entries by posterior mean *share* of attention,
     ``α_j / Σ α`` (the weights themselves sum to one only with ``beta=1``), with central posterior
     intervals. The dotted line is the share of an entry if attention were even.
 
@@ -62,8 +62,8 @@ def plot_attention(
         interval: Probability of the intervals.
 
     Raises:
-        ValueError: The tree has no such site or user, ``top`` is below 1, or the user's history
-            holds nothing but the targets.
+        ValueError: The tree has no such site or user, ``top`` is below 1, or there is nothing to
+            attend over.
     """
     posterior = tree["posterior"].to_dataset()
     sites = [name.removesuffix("_weight") for name in posterior if name.endswith("_weight")]
@@ -74,30 +74,32 @@ def plot_attention(
         raise ValueError(f"user {user!r} is not in the tree")
     if top < 1:
         raise ValueError(f"top must be at least 1, not {top}")
+    over = posterior[f"{site}_weight"].dims[-1]  # history or audience
     posterior = posterior.sel(user=str(user)).stack(sample=("chain", "draw"))
-    attends = posterior[f"{site}_weight"].notnull().any(("history", "sample"))
+    attends = posterior[f"{site}_weight"].notnull().any((over, "sample"))
     posterior = posterior.isel(item=attends.to_numpy())
     if not posterior.sizes["item"]:
-        raise ValueError(f"the history of user {user!r} holds nothing but the targets")
+        raise ValueError(f"{site} has nothing to attend over for user {user!r} and these targets")
     logit = posterior["logit"]
     shown_items = min(items, logit.sizes["item"])
     tail = (1 - interval) / 2
 
     figure = Figure(figsize=(4.6 * shown_items, 0.6 + 0.36 * top), layout="constrained")
     for position, axes in enumerate(figure.subplots(1, shown_items, squeeze=False)[0]):
-        weight = posterior[f"{site}_weight"].isel(item=position).dropna("history", how="all")
-        share = 100 * weight / weight.sum("history")
+        weight = posterior[f"{site}_weight"].isel(item=position).dropna(over, how="all")
+        share = 100 * weight / weight.sum(over)
         best = np.argsort(-share.mean("sample").to_numpy(), kind="stable")[:top][::-1]
-        shown = share.isel(history=best)
+        shown = share.isel({over: best})
         low, high = shown.quantile([tail, 1 - tail], dim="sample").to_numpy()
-        _forest(axes, shown.mean("sample").to_numpy(), low, high, _names(shown, "history"))
-        axes.axvline(100 / share.sizes["history"], color="grey", linestyle=":", linewidth=1)
+        _forest(axes, shown.mean("sample").to_numpy(), low, high, _names(shown, over))
+        axes.axvline(100 / share.sizes[over], color="grey", linestyle=":", linewidth=1)
         one = logit.isel(item=position)
         title = _names(one.expand_dims("item"), "item")[0]
         axes.set_title(
             f"{title}\nlogit {float(one.mean()):.2f} ± {float(one.std()):.2f}", fontsize=10
         )
-        axes.set_xlabel(f"share of attention over {share.sizes['history']} items (%)")
+        entries = "items" if over == "history" else "users"
+        axes.set_xlabel(f"share of attention over {share.sizes[over]} {entries} (%)")
     figure.suptitle(
         f"User {user}: what each recommendation attends to ({site}, {interval:.0%} intervals)",
         fontsize=11,

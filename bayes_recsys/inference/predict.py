@@ -18,18 +18,19 @@ class Draws:
 
     Args:
         scores: By random site, ``[S, G, C, L]``, or ``[S, G, L]`` with scope ``"user"``; NaN where
-            there is no such history entry (or it is the target itself).
+            there is no such entry (or it is the target itself).
         weights: Attention weights, by site, random or not, ``[S, G, C, L]``; NaN outside ``valid``.
         logits: ``[S, G, C]``.
-        history: Item codes of the histories, ``[G, L]``.
-        valid: Which history entries each candidate attends over, ``[G, C, L]``.
+        codes: By site, what is attended over: item codes ``[G, L]`` of the users' histories, or user
+            codes ``[G, C, L]`` of the targets' audiences.
+        valid: By site, which of these each candidate attends over, ``[G, C, L]``.
     """
 
     scores: dict[str, Tensor]
     weights: dict[str, Tensor]
     logits: Tensor
-    history: Tensor
-    valid: Tensor
+    codes: dict[str, Tensor]
+    valid: dict[str, Tensor]
 
 
 @torch.no_grad()
@@ -63,11 +64,13 @@ def draw(
     if source not in ("posterior", "prior"):
         raise ValueError(f"source must be 'posterior' or 'prior', not {source!r}")
     batch = candidates(model.histories, user, item).to(model.device)
-    chunk = max(1, entries // max(1, batch.valid.numel()))
     logits = []
     with evaluating(model), torch.random.fork_rng():
         torch.manual_seed(seed)
         attended = model.attend(batch)
+        valid = {name: site.entries.valid for name, site in attended.items()}
+        widest = max([item.numel(), *(mask.numel() for mask in valid.values())])
+        chunk = max(1, entries // widest)
         scores = {name: [] for name, site in attended.items() if site.attention.is_random}
         weights = {name: [] for name in attended}
         for start in range(0, draws, chunk):
@@ -87,13 +90,13 @@ def draw(
                 if name in drawn:
                     score = drawn[name].masked_fill(~site.site, torch.nan)
                     scores[name].append(score.squeeze(2) if site.is_of_user else score)
-                shown = site.weights(powers[name]).expand(size, *batch.valid.shape)
-                weights[name].append(shown.masked_fill(~batch.valid, torch.nan))
+                shown = site.weights(powers[name]).expand(size, *valid[name].shape)
+                weights[name].append(shown.masked_fill(~valid[name], torch.nan))
             logits.append(model.logits(batch, contexts).expand(size, *item.shape).cpu())
     return Draws(
         {name: torch.cat(parts).cpu() for name, parts in scores.items()},
         {name: torch.cat(parts).cpu() for name, parts in weights.items()},
         torch.cat(logits),
-        batch.history.cpu(),
-        batch.valid.cpu(),
+        {name: site.entries.code.cpu() for name, site in attended.items()},
+        {name: mask.cpu() for name, mask in valid.items()},
     )

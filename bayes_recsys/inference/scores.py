@@ -90,8 +90,8 @@ def score_summary(
             "excess": kl - floor,
             "spread": _within(q.log_mean - p.log_mean, site.site),
             "contraction": contraction[site.site].mean().item(),
-            "effective": _effective(posterior.weights[name], posterior.valid),
-            "prior_effective": _effective(prior.weights[name], prior.valid),
+            "effective": _effective(posterior.weights[name], posterior.valid[name]),
+            "prior_effective": _effective(prior.weights[name], prior.valid[name]),
         }
     return pd.DataFrame.from_dict(rows, orient="index")
 

@@ -11,8 +11,10 @@ from bayes_recsys.models.base import Model
 from bayes_recsys.nn.attention import Attended, Attention
 from bayes_recsys.nn.combine import Combine
 from bayes_recsys.nn.embedding import embedding
+from bayes_recsys.nn.entries import AudienceEntries, Entries, HistoryEntries
 from bayes_recsys.scores import Scores
 
+HISTORIES = ("user", "item", "both")
 CHOICES = ("shared", "separate")
 STRENGTHS = ("user", "both")
 
@@ -28,13 +30,19 @@ class BAMF(Model):
         z_u = combine(p_u, c_u),   z_i = combine(q_i, c_i)
         x_ui = hᵀ (W (z_u ⊙ z_i) + b)
 
+    With ``history="item"`` both attend over the *audience* of the target instead, the users who chose
+    it, without the user; with ``"both"``, the user attends over the history and the item over its
+    audience.
+
     Latent sites: ``user_attention`` and ``item_attention``, each a score for every (user, target,
-    history entry), ``[G, C, L]``; with scope ``"user"`` the first is a score for every (user,
-    history entry), ``[G, 1, L]``. A side of ``Point()`` has no site.
+    entry), ``[G, C, L]``; with scope ``"user"`` the first is a score for every (user, history entry),
+    ``[G, 1, L]``. A side of ``Point()`` has no site.
 
     Args:
         histories: Vocabularies and histories.
         embedding_dim: Length ``K`` of the vectors.
+        history: What is attended over: ``"user"``, the user's history, as in the paper; ``"item"``, the
+            target's audience; ``"both"``, by each side its own.
         energy: ``"dot"``, or the networks ``"prod"`` and ``"concat"``.
         combine: How a global vector and its context become one: ``"prod"`` is the original,
             ``layernorm(p ⊙ c)``; ``"context"`` uses the context alone; also ``"sum"``, ``"mean"``,
@@ -47,7 +55,8 @@ class BAMF(Model):
         item_scores: The target's scores, of scope ``"interaction"``, or ``Point()``.
         strength: Where the user's scores count. ``"user"``: in the user's context alone, as in the
             paper. ``"both"``: they multiply the target's scores too, so that a choice that says
-            little of the user weighs little wherever it is attended to.
+            little of the user weighs little wherever it is attended to; the default where both sides
+            attend over the same entries, and impossible where they do not (``history="both"``).
         beta: Smoothing exponent of the weights, ``0 < β ≤ 1``.
         tau: Sharpening exponent of the scores, ``τ ≥ 1``.
         hidden: Width of the energy and prior networks.
@@ -68,13 +77,14 @@ class BAMF(Model):
         histories: Histories,
         *,
         embedding_dim: int = 32,
+        history: str = "user",
         energy: str = "dot",
         combine: str = "context",
         item_table: str = "separate",
         values: str = "shared",
         user_scores: Scores | Point = Scores(),
         item_scores: Scores | Point = Point(),
-        strength: str = "both",
+        strength: str | None = None,
         beta: float = 0.5,
         tau: float = 1.0,
         hidden: int = 16,
@@ -83,6 +93,7 @@ class BAMF(Model):
         super().__init__(
             histories,
             embedding_dim=embedding_dim,
+            history=history,
             combine=combine,
             item_table=item_table,
             values=values,
@@ -93,17 +104,36 @@ class BAMF(Model):
         )
         if embedding_dim < 1 or hidden < 1:
             raise ValueError("embedding_dim and hidden must be at least 1")
+        if history not in HISTORIES:
+            raise ValueError(f"history must be one of {', '.join(HISTORIES)}, not {history!r}")
         for name, choice in (("item_table", item_table), ("values", values)):
             if choice not in CHOICES:
                 raise ValueError(f"{name} must be 'separate' or 'shared', not {choice!r}")
+        if strength is None:
+            strength = "user" if history == "both" else "both"
         if strength not in STRENGTHS:
             raise ValueError(f"strength must be 'user' or 'both', not {strength!r}")
+        if strength == history == "both":
+            raise ValueError(
+                "strength='both' contradicts history='both': user and target attend over different "
+                "entries, so that their scores cannot be multiplied; use strength='user'"
+            )
+        if item_table == "shared" and history == "item":
+            raise ValueError(
+                "item_table='shared' contradicts history='item', where no item is attended over"
+            )
+        if isinstance(user_scores, Scores) and user_scores.scope == "user" and history == "item":
+            raise ValueError(
+                "user_scores: scope='user' contradicts history='item', whose entries differ by "
+                "target; use scope='interaction' or Point()"
+            )
         if isinstance(item_scores, Scores) and item_scores.scope == "user":
             raise ValueError(
                 "item_scores: scope='user' contradicts a target's scores, which differ by target; "
                 "use scope='interaction' or Point()"
             )
 
+        self.of = history
         self.item_times = "user_attention" if strength == "both" else None
         self.user = embedding(histories.n_users, embedding_dim)
         items = embedding(histories.n_items, embedding_dim)
@@ -114,8 +144,13 @@ class BAMF(Model):
             return embedding(histories.n_items, embedding_dim)
 
         self.item = items if item_table == "separate" else role()
-        self.history = role()
-        self.value = role() if values == "separate" else None
+        separate = values == "separate"
+        if history != "item":
+            self.history = role()
+            self.value = role() if separate else None
+        if history != "user":
+            self.audience = embedding(histories.n_users, embedding_dim)
+            self.audience_value = embedding(histories.n_users, embedding_dim) if separate else None
         self.user_attention = Attention(embedding_dim, scores=user_scores, **of_attention)
         self.item_attention = Attention(embedding_dim, scores=item_scores, **of_attention)
         self.user_combine = Combine(combine, embedding_dim)
@@ -124,13 +159,30 @@ class BAMF(Model):
         self.match = nn.Sequential(nn.Linear(width, width), nn.Linear(width, 1, bias=False))
 
     def attend(self, batch: Batch) -> dict[str, Attended]:
+        user, item = self.user(batch.user)[:, None], self.item(batch.item)
+        of_user = self._audience(batch) if self.of == "item" else self._history(batch)
+        of_item = self._audience(batch) if self.of == "both" else of_user
+        return {
+            "user_attention": self.user_attention(user, of_user),
+            "item_attention": self.item_attention(item, of_item, self.item_times),
+        }
+
+    def attended_length(self, user: Tensor, item: Tensor) -> Tensor:
+        history, audience = (
+            super().attended_length(user, item),
+            self.histories.audience.lengths[item],
+        )
+        return {"user": history, "item": audience, "both": history.maximum(audience)}[self.of]
+
+    def _history(self, batch: Batch) -> Entries:
         key = self.history(batch.history)
         value = key if self.value is None else self.value(batch.history)
-        user, item = self.user(batch.user)[:, None], self.item(batch.item)
-        return {
-            "user_attention": self.user_attention(user, key, value, batch),
-            "item_attention": self.item_attention(item, key, value, batch, self.item_times),
-        }
+        return HistoryEntries(batch, key, value)
+
+    def _audience(self, batch: Batch) -> Entries:
+        key = self.audience.weight
+        value = key if self.audience_value is None else self.audience_value.weight
+        return AudienceEntries.of(batch, self.histories.audience, key, value)
 
     def logits(self, batch: Batch, contexts: dict[str, Tensor]) -> Tensor:
         user, item = self.user(batch.user)[:, None], self.item(batch.item)

@@ -92,7 +92,7 @@ class Model(nn.Module):
             attended, log_power = self.attend(batch), {}
             for name, site in attended.items():
                 if site.attention.is_random:
-                    score = self._sample(name, site.prior(), site, kl_weight, kl_reduction)
+                    score = self._sample(batch, name, site.prior(), site, kl_weight, kl_reduction)
                     log_power[name] = site.log_power(score)
                 else:
                     log_power[name] = site.expected_log_power()
@@ -122,7 +122,7 @@ class Model(nn.Module):
         """
         with poutine.scale(scale=batch.scale), pyro.plate("block", len(batch.user), dim=-3):
             return {
-                name: self._sample(name, site.guide(), site, kl_weight, kl_reduction)
+                name: self._sample(batch, name, site.guide(), site, kl_weight, kl_reduction)
                 for name, site in self.attend(batch).items()
                 if site.attention.is_random
             }
@@ -150,26 +150,24 @@ class Model(nn.Module):
         Returns:
             Logits ``[G, C]``.
         """
-        lengths = self.histories.entries.lengths[user]
-        rows = []
+        logits = torch.empty(item.shape)
         with evaluating(self):
             for g in range(len(user)):
-                width = max(1, entries // max(1, int(lengths[g])))
-                parts = item[g : g + 1].split(width, dim=1)
-                logits = [
-                    self.expected_logits(
-                        candidates(self.histories, user[g : g + 1], part).to(self.device)
-                    ).cpu()
-                    for part in parts
-                ]
-                rows.append(torch.cat(logits, dim=1))
-        return torch.cat(rows)
+                for part in _parts(self.attended_length(user[g], item[g]), entries):
+                    batch = candidates(self.histories, user[g : g + 1], item[g : g + 1, part])
+                    logits[g, part] = self.expected_logits(batch.to(self.device))[0].cpu()
+        return logits
+
+    def attended_length(self, user: Tensor, item: Tensor) -> Tensor:
+        """How many entries a user ``[]`` has to attend over for each of the candidates ``[C]``, at
+        most; shape ``[C]``."""
+        return self.histories.entries.lengths[user].expand(item.shape)
 
     @staticmethod
-    def _sample(name, distribution, site, kl_weight, kl_reduction) -> Tensor:
+    def _sample(batch, name, distribution, site, kl_weight, kl_reduction) -> Tensor:
         scale = torch.as_tensor(float(kl_weight))
         if site.is_of_user:
-            scale = scale * site.batch.share[:, None, None]
+            scale = scale * batch.share[:, None, None]
         if kl_reduction == "mean":
             scale = scale / site.site.sum(-1, keepdim=True).clamp(min=1)
         elif kl_reduction != "sum":
@@ -194,6 +192,17 @@ class Model(nn.Module):
                 view = parameter.view_as(parameter)
                 view.unconstrained = weakref.ref(parameter)
                 effectful(type="param")(lambda value: value)(view, name=name)
+
+
+def _parts(length: Tensor, entries: int) -> Iterator[Tensor]:
+    """Positions ``[..]`` of candidates of similar length ``[C]``, so many together that padded to the
+    longest they have no more than ``entries`` entries (a single one may exceed it)."""
+    order = length.argsort(stable=True)
+    while len(order):
+        together = length[order] * torch.arange(1, len(order) + 1)
+        count = max(1, int((together <= entries).sum()))
+        yield order[:count]
+        order = order[count:]
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from bayes_recsys.families import Point
 from bayes_recsys.models.base import Model
 from bayes_recsys.nn.attention import Attended, Attention
 from bayes_recsys.nn.embedding import embedding
+from bayes_recsys.nn.entries import HistoryEntries
 from bayes_recsys.nn.multihot import sum_over_audience
 from bayes_recsys.nn.tower import tower
 from bayes_recsys.scores import Scores
@@ -112,7 +113,8 @@ class DELF(Model):
     def attend(self, batch: Batch) -> dict[str, Attended]:
         history = self.history(batch.history)
         query = self.query.expand(len(batch.user), 1, -1)
-        return {"attention": self.attention(query, self.key(history).tanh(), history, batch)}
+        entries = HistoryEntries(batch, self.key(history).tanh(), history)
+        return {"attention": self.attention(query, entries)}
 
     def logits(self, batch: Batch, contexts: dict[str, Tensor]) -> Tensor:
         m = contexts["attention"]

@@ -14,6 +14,7 @@ from bayes_recsys.models.base import Model
 from bayes_recsys.models.ensemble import Ensemble, Product
 from bayes_recsys.nn.attention import Attended, Attention
 from bayes_recsys.nn.embedding import embedding
+from bayes_recsys.nn.entries import HistoryEntries
 from bayes_recsys.nn.tower import tower
 from bayes_recsys.scores import Scores
 
@@ -57,7 +58,7 @@ class ItemRelation(nn.Module):
         user = self.affection.user(batch.user)[:, None]
         key = self.affection.tower(user * self.affection.item(batch.history))  # [G, L, D]
         query = self.query.expand(len(batch.user), 1, -1)
-        return self.attention(query, key, self.history(batch.history), batch)
+        return self.attention(query, HistoryEntries(batch, key, self.history(batch.history)))
 
     def forward(self, batch: Batch, context: Tensor) -> Tensor:
         """``z [G, C, D]`` from the pooled history ``[G, C, K]``."""

@@ -10,6 +10,7 @@ from bayes_recsys.families import Point
 from bayes_recsys.models.base import Model
 from bayes_recsys.nn.attention import Attended, Attention
 from bayes_recsys.nn.embedding import embedding
+from bayes_recsys.nn.entries import HistoryEntries
 from bayes_recsys.scores import Scores
 
 
@@ -72,7 +73,8 @@ class NAIS(Model):
 
     def attend(self, batch: Batch) -> dict[str, Attended]:
         history = self.history(batch.history)
-        return {"attention": self.attention(self.item(batch.item), history, history, batch)}
+        entries = HistoryEntries(batch, history, history)
+        return {"attention": self.attention(self.item(batch.item), entries)}
 
     def logits(self, batch: Batch, contexts: dict[str, Tensor]) -> Tensor:
         return (self.item(batch.item) * contexts["attention"]).sum(-1)

@@ -4,6 +4,7 @@ from bayes_recsys.nn.attention import Attended, Attention
 from bayes_recsys.nn.combine import COMBINES, Combine
 from bayes_recsys.nn.embedding import embedding
 from bayes_recsys.nn.energies import ENERGIES, Concat, Dot, Prod, energy
+from bayes_recsys.nn.entries import AudienceEntries, HistoryEntries
 from bayes_recsys.nn.scale import Scale
 from bayes_recsys.nn.simplex import simplex
 
@@ -12,9 +13,11 @@ __all__ = [
     "ENERGIES",
     "Attended",
     "Attention",
+    "AudienceEntries",
     "Combine",
     "Concat",
     "Dot",
+    "HistoryEntries",
     "Prod",
     "Scale",
     "embedding",

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from bayes_recsys.data.batches import Batch
 from bayes_recsys.distributions import LEARNED_SCALES, RandomFamily, Score
 from bayes_recsys.families import Point
 from bayes_recsys.nn.energies import energy as make_energy
-from bayes_recsys.nn.pool import pool
+from bayes_recsys.nn.entries import AudienceEntries, Entries
 from bayes_recsys.nn.scale import Scale
 from bayes_recsys.nn.simplex import simplex
 from bayes_recsys.scores import Scores
@@ -88,41 +87,36 @@ class Attention(nn.Module):
         """Whether scores are latent (false for ``Point``)."""
         return isinstance(self.scores, Scores)
 
-    def forward(
-        self, query: Tensor, key: Tensor, value: Tensor, batch: Batch, times: str | None = None
-    ) -> Attended:
-        """Attend: queries ``[G, C or 1, K]`` over keys and values ``[G, L, K]`` of the batch's
-        histories. Nothing is computed yet; see :class:`Attended`.
+    def forward(self, query: Tensor, entries: Entries, times: str | None = None) -> Attended:
+        """Attend: queries ``[G, C or 1, K]`` over the entries of a history or of audiences. Nothing
+        is computed yet; see :class:`Attended`.
 
         Raises:
-            ValueError: The scope is ``"user"`` and there is a query per target.
+            ValueError: The scope is ``"user"``, and queries or entries differ by target.
         """
-        if self.is_random and self.scores.scope == "user" and query.shape[-2] != 1:
+        differ = query.shape[-2] != 1 or isinstance(entries, AudienceEntries)
+        if self.is_random and self.scores.scope == "user" and differ:
             raise ValueError(
-                "scope='user' is one score for all of a user's targets, but the query differs by "
-                "target; use scope='interaction' for this attention"
+                "scope='user' is one score for all of a user's targets, but here queries or entries "
+                "differ by target; use scope='interaction' for this attention"
             )
-        return Attended(self, query, key, value, batch, times)
+        return Attended(self, query, entries, times)
 
 
 @dataclass(frozen=True)
 class Attended:
-    """What attends over what: one latent site with its queries, keys and values.
+    """What attends over what: one latent site with its queries and entries.
 
     Args:
         attention: The module.
         query: ``[G, C or 1, K]``.
-        key: ``[G, L, K]``.
-        value: ``[G, L, K]``.
-        batch: The batch.
+        entries: Keys and values.
         times: Name of another site whose scores multiply these, or ``None``.
     """
 
     attention: Attention
     query: Tensor
-    key: Tensor
-    value: Tensor
-    batch: Batch
+    entries: Entries
     times: str | None = None
 
     @property
@@ -134,12 +128,13 @@ class Attended:
     def site(self) -> Tensor:
         """Which scores there are, the shape of the latent site: ``[G, C, L]``, or ``[G, 1, L]`` with
         scope ``"user"``."""
-        return self.batch.history_mask[:, None] if self.is_of_user else self.batch.valid
+        batch = self.entries.batch
+        return batch.history_mask[:, None] if self.is_of_user else self.entries.valid
 
     def guide(self) -> Score:
         """Approximate posterior of the scores, mean ``exp(f(query, key))``, batch shape of the
         site."""
-        energy = self.attention.energy(self.query, self.key)
+        energy = self.entries.of_pairs(self.attention.energy, self.query)
         return self._guide_family().distribution(energy.expand(self.site.shape))
 
     def prior(self) -> Score:
@@ -152,16 +147,16 @@ class Attended:
 
     def expected_log_power(self) -> Tensor:
         """``ln E[s^τ]`` under the guide, ``[G, C or 1, L]``: no sampling."""
-        energy = self.attention.energy(self.query, self.key)
+        energy = self.entries.of_pairs(self.attention.energy, self.query)
         return self._guide_family().log_moment(energy, self.attention.tau)
 
     def weights(self, log_power: Tensor) -> Tensor:
         """Attention weights ``[.., G, C, L]`` from ``τ ln s`` or ``ln E[s^τ]``."""
-        return simplex(log_power, self.batch.valid, self.attention.beta)
+        return simplex(log_power, self.entries.valid, self.attention.beta)
 
     def context(self, log_power: Tensor) -> Tensor:
         """Pooled values ``Σ_j α_j value_j``, shape ``[.., G, C, K]``."""
-        return pool(log_power, self.value, self.batch, self.attention.beta)
+        return self.entries.pool(log_power, self.attention.beta)
 
     def _guide_family(self) -> RandomFamily | Point:
         scores = self.attention.scores
@@ -169,25 +164,31 @@ class Attended:
             return scores
         if scores.guide.scale not in LEARNED_SCALES:
             return scores.guide
-        return scores.guide.with_scale(self.attention.guide_scale(self.query, self.key))
+        return scores.guide.with_scale(self._learned(self.attention.guide_scale))
 
     def _prior_family(self) -> RandomFamily:
         prior = self.attention.scores.prior
         if prior.scale not in LEARNED_SCALES:
             return prior
-        return prior.with_scale(self.attention.prior_scale(self.query, self.key))
+        return prior.with_scale(self._learned(self.attention.prior_scale))
+
+    def _learned(self, scale: Scale) -> Tensor:
+        return self.entries.of_pairs(scale, self.query)
 
     def _prior_log_mean(self) -> Tensor:
         """``ln`` of the prior's means; the contextual ones average one over the valid entries."""
         how = self.attention.scores.prior_mean
         if how == "constant":
-            return self.key.new_zeros(())
+            return self.query.new_zeros(())
         if how == "learned":
             return self.attention.prior_level
-        raw = self.attention.prior_network(self.key).mT  # [G, 1, L]
+        raw = self.entries.of_keys(self.attention.prior_network)  # [G, C or 1, L]
         raw = PRIOR_RANGE * torch.tanh(raw / PRIOR_RANGE)
         valid = self.site.to(raw.dtype)
-        total = valid @ raw.exp().mT  # [G, C or 1, 1]
+        if raw.shape[-2] == 1:  # the same keys for all targets: a product of matrices
+            total = valid @ raw.exp().mT
+        else:
+            total = (valid * raw.exp()).sum(-1, keepdim=True)
         count = valid.sum(-1, keepdim=True)
         # An empty history has nothing to normalise, and its sites are masked.
         log_average = (total / count.clamp(min=1)).masked_fill(count == 0, 1.0).log()

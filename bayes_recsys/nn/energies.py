@@ -1,8 +1,8 @@
 """Energies: how well a key fits a query, a real number ``f(q, k)``.
 
-Every energy maps queries ``[.., C, K]`` and keys ``[.., L, K]`` to ``[.., C, L]``. The two
-networks are those of He et al., "NAIS: Neural Attentive Item Similarity Model for
-Recommendation" (2018), section 3.3.
+Every energy maps queries ``[.., C, K]`` and keys ``[.., L, K]`` to ``[.., C, L]``, all with all, and
+by ``paired`` queries ``[.., K]`` and keys ``[.., K]`` to ``[..]``, each with its own. The two networks are those of He et al., "NAIS: Neural Attentive Item Similarity Model for Recommendation" (2018),
+section 3.3.
 """
 
 from __future__ import annotations
@@ -21,6 +21,9 @@ class Dot(nn.Module):
 
     def forward(self, query: Tensor, key: Tensor) -> Tensor:
         return query @ key.mT
+
+    def paired(self, query: Tensor, key: Tensor) -> Tensor:
+        return (query * key).sum(-1)
 
 
 class Prod(nn.Module):
@@ -45,6 +48,9 @@ class Prod(nn.Module):
         hidden = torch.relu(hidden + self.inner.bias[:, None])
         return (self.outer.weight @ hidden).squeeze(-2)
 
+    def paired(self, query: Tensor, key: Tensor) -> Tensor:
+        return self.outer(self.inner(query * key).relu()).squeeze(-1)
+
 
 class Concat(nn.Module):
     """``f(q, k) = h · ReLU(W [q ⊕ k] + b)``, with ``W [H, 2K]``, ``b [H]``, ``h [H]``.
@@ -67,6 +73,9 @@ class Concat(nn.Module):
         key = of_key @ key.mT  # [.., H, L]
         hidden = torch.relu(query.unsqueeze(-1) + key.unsqueeze(-3))  # [.., C, H, L]
         return (self.outer.weight @ hidden).squeeze(-2)
+
+    def paired(self, query: Tensor, key: Tensor) -> Tensor:
+        return self.outer(self.inner(torch.cat([query, key], dim=-1)).relu()).squeeze(-1)
 
 
 ENERGIES = ("dot", "prod", "concat")

@@ -43,5 +43,16 @@ class Scale(nn.Module):
         raw = self.bias
         if self.is_amortised:
             raw = raw + (query * self.of_both + self.of_key) @ key.mT
+        return self._within_bounds(raw)
+
+    def paired(self, query: Tensor, key: Tensor) -> Tensor:
+        """The scale for queries ``[.., K]``, each with its own key ``[.., K]``."""
+        raw = self.bias
+        if self.is_amortised:
+            raw = raw + ((query * self.of_both + self.of_key) * key).sum(-1)
+        return self._within_bounds(raw)
+
+    @staticmethod
+    def _within_bounds(raw: Tensor) -> Tensor:
         low, high = math.log(SMALLEST_LEARNED), math.log(LARGEST_LEARNED)
         return (low + (high - low) * raw.sigmoid()).exp()

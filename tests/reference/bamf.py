@@ -38,7 +38,7 @@ def combine(how, p, c, weights):
     return share[0] * p + share[1] * c
 
 
-def logit(w, options, user, item, history, moment):
+def logit(w, options, user, item, history, audience, moment):
     """Logit of a pair with the scores' ``E[s^τ]`` for ``s^τ``.
 
     ``w`` maps parameter names to arrays; ``moment(side, log_mean, τ)`` is ``E[s^τ]``.
@@ -47,19 +47,36 @@ def logit(w, options, user, item, history, moment):
     def sub(prefix):
         return {k[len(prefix) + 1 :]: v for k, v in w.items() if k.startswith(prefix + ".")}
 
+    def of_history():
+        if options["item_table"] == "separate":
+            keys = [w["history.weight"][j] for j in history if j != item]
+        else:
+            table = w["item.0.weight"]
+            keys = [w["history.1.weight"] @ table[j] for j in history if j != item]
+        if options["values"] == "shared":
+            return keys, keys
+        return keys, [w["value.weight"][j] for j in history if j != item]
+
+    def of_audience():
+        others = [v for v in audience if v != user]
+        keys = [w["audience.weight"][v] for v in others]
+        if options["values"] == "shared":
+            return keys, keys
+        return keys, [w["audience_value.weight"][v] for v in others]
+
     if options["item_table"] == "separate":
-        q_of = lambda i: w["item.weight"][i]  # noqa: E731
-        h_of = lambda j: w["history.weight"][j]  # noqa: E731
+        q = w["item.weight"][item]
     else:
-        q_of = lambda i: w["item.1.weight"] @ w["item.0.weight"][i]  # noqa: E731
-        h_of = lambda j: w["history.1.weight"] @ w["item.0.weight"][j]  # noqa: E731
-    p, q = w["user.weight"][user], q_of(item)
-    others = [j for j in history if j != item]
-    h = [h_of(j) for j in others]
-    v = h if options["values"] == "shared" else [w["value.weight"][j] for j in others]
+        q = w["item.1.weight"] @ w["item.0.weight"][item]
+    p = w["user.weight"][user]
 
     contexts, powered = [], {}
     for side, query in (("user", p), ("item", q)):
+        own_audience = options["history"] == "item" or (options["history"], side) == (
+            "both",
+            "item",
+        )
+        h, v = of_audience() if own_audience else of_history()
         if not h:
             contexts.append(np.zeros_like(p))
             continue
