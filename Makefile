@@ -19,7 +19,7 @@ $(VENV)/package: setup.cfg pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/tools: $(VENV)/package
-	$(RUN) pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[test,docs,dev]"
+	$(RUN) pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[test,docs,dev,benchmarks]"
 	touch $@
 
 demo: $(VENV)/package

@@ -10,12 +10,10 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
-from pathlib import Path
 
 import torch
 
 import bayes_recsys as br
-from bayes_recsys.data import MOVIELENS
 from bayes_recsys.nn import ENERGIES
 
 
@@ -26,10 +24,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=3, help="timed, after one to warm up")
     parser.add_argument("--embedding-dim", type=int, default=32)
     options = parser.parse_args()
-    if options.data in MOVIELENS:
-        interactions = br.data.load_movielens(options.data)
-    else:
-        interactions = br.data.read_ratings(Path(options.data))
+    interactions = br.data.load(options.data)
     split = br.data.split(interactions, seed=0)
     histories = br.data.histories(split)
     pairs = 5 * len(split.train)

@@ -20,7 +20,6 @@ import torch
 from matplotlib.figure import Figure
 
 import bayes_recsys as br
-from bayes_recsys.data import MOVIELENS
 from bayes_recsys.families import Gamma, LogNormal, Point, Weibull
 from bayes_recsys.scores import Scores
 
@@ -162,8 +161,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder for one file a run")
     parser.add_argument("--figure", type=Path, help="where to draw what the table says")
     options = parser.parse_args()
-    load = br.data.load_movielens if options.data in MOVIELENS else br.data.read_ratings
-    interactions = load(options.data)
+    interactions = br.data.load(options.data)
     options.out.mkdir(parents=True, exist_ok=True)
     results: dict[str, list[dict]] = {}
     for seed in range(options.seeds):

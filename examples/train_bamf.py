@@ -212,9 +212,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 def read_data(options: argparse.Namespace) -> br.data.Interactions:
     if options.data == "synthetic":
         return br.data.synthetic(seed=options.seed).interactions
-    if options.data in MOVIELENS:
-        return br.data.load_movielens(options.data, min_rating=options.min_rating)
-    return br.data.read_ratings(
+    return br.data.load(
         options.data, user=options.user, item=options.item, min_rating=options.min_rating
     )
 

@@ -1,7 +1,8 @@
 """The example as a user runs it, at toy size."""
 
-import importlib.util
+import importlib
 import json
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +15,16 @@ import bayes_recsys as br
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.fixture(scope="module")
-def train_bamf():
-    spec = importlib.util.spec_from_file_location("train_bamf", ROOT / "examples" / "train_bamf.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+@pytest.fixture
+def example(monkeypatch):
+    """Imports a script of the examples, beside its neighbours."""
+    monkeypatch.syspath_prepend(ROOT / "examples")
+    return importlib.import_module
+
+
+@pytest.fixture
+def train_bamf(example):
+    return example("train_bamf")
 
 
 @pytest.fixture(scope="module")
@@ -146,3 +151,63 @@ def test_a_file_without_titles(train_bamf, tmp_path):
         ["--data", str(tmp_path / "r.csv"), "--epochs", "1", "--out", str(tmp_path / "o")]
     )
     assert "title" not in pd.read_csv(tmp_path / "o" / "recommendations.csv")
+
+
+class TestCompareModels:
+    def test_compares_all_models_and_resumes(self, example, tmp_path, capsys):
+        compare = example("compare_models")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", br.inference.CollapseWarning)  # two epochs teach little
+            compare.main(["--smoke", "--out", str(tmp_path)])
+        printed = capsys.readouterr().out
+        frame = pd.read_csv(tmp_path / "smoke" / "comparison.csv", index_col="model")
+        assert set(frame.index) == {*compare.BASELINES, *compare.TUNED}
+        built = {setting.model.__name__ for setting in compare.TUNED.values()}
+        assert built == set(br.models.__all__) - {"Model"}
+        assert (frame["full ndcg@10 low"] <= frame["full ndcg@10"]).all()
+        assert (frame["full ndcg@10"] <= frame["full ndcg@10 high"]).all()
+        assert frame.loc["BAMF", "parameters"] > 60 * 32
+        assert (tmp_path / "smoke" / "comparison.md").read_text() in printed
+        run = tmp_path / "smoke" / "GMF-0.json"
+        before = run.stat().st_mtime_ns
+        compare.main(["--smoke", "--out", str(tmp_path), "--models", "GMF"])
+        assert run.stat().st_mtime_ns == before
+        run.write_text(run.read_text().replace("60 users", "61 users"))
+        with pytest.raises(SystemExit, match="is of another run"):
+            compare.main(["--smoke", "--out", str(tmp_path), "--models", "GMF"])
+
+    def test_interval_covers_users_and_seeds(self, example):
+        interval = example("compare_models").interval
+        rng = np.random.default_rng(1)
+        one = rng.normal(0.3, 0.1, 400)
+        mean, low, high = interval([one.tolist()])
+        assert mean == pytest.approx(one.mean())
+        half = 1.96 * one.std() / 20
+        assert (low, high) == pytest.approx((mean - half, mean + half), abs=0.15 * half)
+        apart = [(one + shift).tolist() for shift in (-0.1, 0.1)]
+        _, low, high = interval(apart)
+        assert high - low > 0.15, "seeds that differ must widen it"
+
+    def test_published_settings_train(self, example, folder, tmp_path, capsys):
+        out = str(tmp_path)
+        arguments = ["--settings", "published", "--negatives-exclude", "all", "--seeds", "1"]
+        arguments += ["--epochs", "1", "--models", "BAMF, both histories", "--out", out]
+        example("compare_models").main(["--data", str(folder), *arguments])
+        assert "a leak" in capsys.readouterr().out
+
+    def test_unknown_model_is_named(self, example, capsys):
+        with pytest.raises(SystemExit):
+            example("compare_models").main(["--models", "XYZ"])
+        assert "no 'XYZ' among 'popularity', 'SLIM', 'GMF'" in capsys.readouterr().err
+
+
+def test_tuning_starts_from_the_setting_and_resumes(example, folder, tmp_path, capsys):
+    pytest.importorskip("optuna")
+    arguments = ["--data", str(folder), "--models", "affection", "--epochs", "1"]
+    arguments += ["--out", str(tmp_path)]
+    for trials in ("1", "3", "2"):
+        example("tune_models").main([*arguments, "--trials", trials])
+    first, more, same = capsys.readouterr().out.splitlines()
+    assert "learning_rate 0.002, weight_decay 0.1, dropout 0.2" in first
+    assert "of 3;" in more
+    assert more == same

@@ -4,7 +4,7 @@ from bayes_recsys.data.batches import Batch, TrainingBatches, candidates
 from bayes_recsys.data.files import read_ratings
 from bayes_recsys.data.histories import Histories, histories
 from bayes_recsys.data.interactions import DataError, DataWarning, Interactions, from_frame
-from bayes_recsys.data.movielens import MOVIELENS, data_home, load_movielens
+from bayes_recsys.data.movielens import MOVIELENS, data_home, load, load_movielens
 from bayes_recsys.data.negatives import NegativeSampler, negative_sampler
 from bayes_recsys.data.ragged import Ragged
 from bayes_recsys.data.split import Split, leave_one_out, split
@@ -27,6 +27,7 @@ __all__ = [
     "from_frame",
     "histories",
     "leave_one_out",
+    "load",
     "load_movielens",
     "negative_sampler",
     "read_ratings",

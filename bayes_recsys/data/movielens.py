@@ -81,6 +81,37 @@ def load_movielens(name: str, *, min_rating: float | None = None) -> Interaction
     return read_ratings(folder, min_rating=min_rating, name=f"ml-{name}")
 
 
+def load(
+    data: str | Path,
+    *,
+    user: str | None = None,
+    item: str | None = None,
+    min_rating: float | None = None,
+) -> Interactions:
+    """Ratings by what a command line says: the name of a MovieLens data set, a ratings file, or a
+    folder.
+
+    Args:
+        data: ``"latest-small"``, ``"100k"``, ``"1m"``, or a path as :func:`read_ratings` takes it.
+        user: Name of the user column of a file.
+        item: Name of its item column.
+        min_rating: Keep rows of at least this rating.
+
+    Raises:
+        DataError: There is no such data set or file, or it cannot be read.
+        ValueError: ``user`` or ``item`` is given for a MovieLens data set.
+    """
+    if data in MOVIELENS:
+        if user or item:
+            raise ValueError("user and item name columns of a ratings file, not of MovieLens")
+        return load_movielens(str(data), min_rating=min_rating)
+    if not Path(data).exists():
+        raise DataError(
+            f"{str(data)!r} is neither a file nor a folder nor one of {', '.join(MOVIELENS)}"
+        )
+    return read_ratings(data, user=user, item=item, min_rating=min_rating)
+
+
 def _download(source: _Source, name: str, folder: Path) -> None:
     home = folder.parent
     home.mkdir(parents=True, exist_ok=True)
