@@ -110,6 +110,8 @@ class Association(Model):
         beta: Smoothing exponent of the softmax, ``0 < β ≤ 1``.
     """
 
+    relations = 1  # that the last layer sees
+
     def __init__(
         self,
         histories: Histories,
@@ -129,7 +131,7 @@ class Association(Model):
             beta=beta,
         )
         self.relation = ItemRelation(histories, embedding_dim, layers, dropout, scores, beta)
-        self.match = nn.Linear(layers[-1], 1, bias=False)
+        self.match = nn.Linear(self.relations * layers[-1], 1, bias=False)
 
     def attend(self, batch: Batch) -> dict[str, Attended]:
         return {"attention": self.relation.attend(batch)}
@@ -138,7 +140,7 @@ class Association(Model):
         return self.match(self.relation(batch, contexts["attention"])).squeeze(-1)
 
 
-class DRNet(Model):
+class DRNet(Association):
     """Dual relations: ``x_ui = w · [z_affection ⊕ z_association]``, the keys of the association's
     attention being the affection's own vectors.
 
@@ -153,29 +155,7 @@ class DRNet(Model):
         torch.Size([1, 3])
     """
 
-    def __init__(
-        self,
-        histories: Histories,
-        *,
-        embedding_dim: int = 64,
-        layers: Sequence[int] = LAYERS,
-        dropout: float = 0.2,
-        scores: Scores | Point = Point(),
-        beta: float = 0.5,
-    ):
-        super().__init__(
-            histories,
-            embedding_dim=embedding_dim,
-            layers=list(layers),
-            dropout=dropout,
-            scores=scores,
-            beta=beta,
-        )
-        self.relation = ItemRelation(histories, embedding_dim, layers, dropout, scores, beta)
-        self.match = nn.Linear(2 * layers[-1], 1, bias=False)
-
-    def attend(self, batch: Batch) -> dict[str, Attended]:
-        return {"attention": self.relation.attend(batch)}
+    relations = 2
 
     def logits(self, batch: Batch, contexts: dict[str, Tensor]) -> Tensor:
         association = self.relation(batch, contexts["attention"])
