@@ -103,15 +103,15 @@ BOTH = Scores(LogNormal(0.1), LogNormal(1.0), scope="interaction", prior_mean="c
 BAYESIAN = {"strength": "user", "user_scores": BOTH, "item_scores": BOTH}
 TEMPERED = {"kl_weight": 0.01, "kl_reduction": "mean"}
 PUBLISHED = {
-    "affection": Setting(Affection, **TRAINING),
+    "affection": Setting(Affection, {"dropout": 0.0}, **TRAINING),
     "association": Setting(Association, **TRAINING),
     "DRNet": Setting(DRNet, **TRAINING),
     "BAMF": Setting(BAMF, BAYESIAN, **TRAINING, **TEMPERED),
     "BAMF, both histories": Setting(BAMF, {**BAYESIAN, "history": "both"}, **TRAINING, **TEMPERED),
-    "ARL": Setting(ARL, {"dropout": 0.2}, **TRAINING),
-    "AML": Setting(AML, {"dropout": 0.2}, **TRAINING),
-    "DACR": Setting(DACR, {"dropout": 0.2}, **TRAINING),
-    "DELF": Setting(DELF, {"dropout": 0.2}, **TRAINING),
+    "ARL": Setting(ARL, **TRAINING),
+    "AML": Setting(AML, **TRAINING),
+    "DACR": Setting(DACR, **TRAINING),
+    "DELF": Setting(DELF, **TRAINING),
 }
 SETTINGS = {"tuned": TUNED, "published": PUBLISHED}
 # Fitted at once, without Pyro.
