@@ -60,6 +60,9 @@ def test_audiences_are_a_dimension_of_their_own(histories):
         np.testing.assert_array_equal(found, values[:, g, c, j])
     figure = plot_attention(tree, "3")
     assert "users (%)" in figure.axes[0].get_xlabel()
+    certain = make(br.models.BAMF, histories, history="both")  # the item's weights are no variables
+    figure = plot_attention(br.posterior_tree(certain, users=["3"], items=items, draws=20), "3")
+    assert "items (%)" in figure.axes[0].get_xlabel()
     assert br.inference.score_summary(model).index.tolist() == ["user_attention", "item_attention"]
 
 

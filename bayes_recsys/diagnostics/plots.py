@@ -56,7 +56,8 @@ def plot_attention(
     Args:
         tree: From :func:`~bayes_recsys.diagnostics.arviz.posterior_tree`.
         user: A user id in the tree.
-        site: The attention site; by default the last one, ``item_attention`` of BAMF.
+        site: The attention site; by default the last one whose weights are uncertain (``item_attention``
+            of BAMF), or the last one.
         items: Most panels; the first targets of the tree are shown.
         top: Entries per panel.
         interval: Probability of the intervals.
@@ -67,7 +68,9 @@ def plot_attention(
     """
     posterior = tree["posterior"].to_dataset()
     sites = [name.removesuffix("_weight") for name in posterior if name.endswith("_weight")]
-    site = sites[-1] if site is None else site
+    if site is None:
+        uncertain = [s for s in sites if posterior[f"{s}_weight"].std("draw").max() > 0]
+        site = (uncertain or sites)[-1]
     if site not in sites:
         raise ValueError(f"no attention site {site!r}; the tree has {', '.join(sites)}")
     if str(user) not in posterior["user"]:
