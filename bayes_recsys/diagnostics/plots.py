@@ -69,7 +69,8 @@ def plot_attention(
     posterior = tree["posterior"].to_dataset()
     sites = [name.removesuffix("_weight") for name in posterior if name.endswith("_weight")]
     if site is None:
-        uncertain = [s for s in sites if posterior[f"{s}_weight"].std("draw").max() > 0]
+        weights = {name: posterior[f"{name}_weight"] for name in sites}
+        uncertain = [n for n, w in weights.items() if (w.max("draw") > w.min("draw")).any()]
         site = (uncertain or sites)[-1]
     if site not in sites:
         raise ValueError(f"no attention site {site!r}; the tree has {', '.join(sites)}")
