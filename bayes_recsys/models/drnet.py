@@ -47,7 +47,7 @@ class ItemRelation(nn.Module):
         beta: float,
     ):
         super().__init__()
-        self.affection = affection(histories, dim, layers, dropout)
+        self.affection = affection(histories, dim, layers, dropout, start=0.1)
         self.query = nn.Parameter(0.1 * torch.randn(layers[-1]))
         self.history = embedding(histories.n_items, dim)
         self.target = embedding(histories.n_items, dim)
@@ -85,9 +85,12 @@ class Affection(Ensemble):
         layers: Sequence[int] = LAYERS,
         dropout: float = 0.2,
     ):
+        # Small, as published. A layer norm follows, so the size is no matter but for the time it takes
+        # to turn a vector round: with 0.1 it overfits first.
+        part = affection(histories, embedding_dim, layers, dropout, start=0.01)
         super().__init__(
             histories,
-            [(affection(histories, embedding_dim, layers, dropout), layers[-1])],
+            [(part, layers[-1])],
             embedding_dim=embedding_dim,
             layers=list(layers),
             dropout=dropout,
@@ -163,11 +166,12 @@ class DRNet(Association):
         return self.match(torch.cat([affected, association], dim=-1)).squeeze(-1)
 
 
-def affection(histories: Histories, dim: int, layers: Sequence[int], dropout: float) -> Product:
-    """``MLP_ReLU(u_u ⊙ v_i)``. The vectors start small, as published: with larger ones, whose products
-    the layer norm would blow up to the same size, it ranks worse."""
+def affection(
+    histories: Histories, dim: int, layers: Sequence[int], dropout: float, *, start: float
+) -> Product:
+    """``MLP_ReLU(u_u ⊙ v_i)`` of vectors that start at ``Normal(0, start)``."""
     return Product(
-        embedding(histories.n_users, dim, scale=0.01),
-        embedding(histories.n_items, dim, scale=0.01),
+        embedding(histories.n_users, dim, scale=start),
+        embedding(histories.n_items, dim, scale=start),
         tower(dim, layers, norm=True, dropout=dropout),
     )
