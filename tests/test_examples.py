@@ -161,8 +161,8 @@ class TestCompareModels:
             compare.main(["--smoke", "--out", str(tmp_path)])
         printed = capsys.readouterr().out
         frame = pd.read_csv(tmp_path / "smoke" / "comparison.csv", index_col="model")
-        assert set(frame.index) == {*compare.BASELINES, *compare.TUNED}
-        built = {setting.model.__name__ for setting in compare.TUNED.values()}
+        assert set(frame.index) == {*compare.BASELINES, *compare.DEFAULT}
+        built = {setting.model.__name__ for setting in compare.DEFAULT.values()}
         assert built == set(br.models.__all__) - {"Model"}
         assert (frame["full ndcg@10 low"] <= frame["full ndcg@10"]).all()
         assert (frame["full ndcg@10"] <= frame["full ndcg@10 high"]).all()
@@ -175,6 +175,14 @@ class TestCompareModels:
         run.write_text(run.read_text().replace("60 users", "61 users"))
         with pytest.raises(SystemExit, match="is of another run"):
             compare.main(["--smoke", "--out", str(tmp_path), "--models", "GMF"])
+
+    def test_an_interrupted_run_is_no_result(self, example, tmp_path, monkeypatch):
+        compare = example("compare_models")
+        ended = br.inference.Fit(None, pd.DataFrame(), 1, "interrupted")
+        monkeypatch.setattr(br, "fit", lambda *_, **__: ended)
+        with pytest.raises(KeyboardInterrupt):
+            compare.main(["--smoke", "--out", str(tmp_path), "--models", "GMF"])
+        assert not list((tmp_path / "smoke").iterdir())
 
     def test_interval_covers_users_and_seeds(self, example):
         interval = example("compare_models").interval
@@ -201,13 +209,39 @@ class TestCompareModels:
         assert "no 'XYZ' among 'popularity', 'SLIM', 'GMF'" in capsys.readouterr().err
 
 
-def test_tuning_starts_from_the_setting_and_resumes(example, folder, tmp_path, capsys):
-    pytest.importorskip("optuna")
-    arguments = ["--data", str(folder), "--models", "affection", "--epochs", "1"]
-    arguments += ["--out", str(tmp_path)]
-    for trials in ("1", "3", "2"):
-        example("tune_models").main([*arguments, "--trials", trials])
-    first, more, same = capsys.readouterr().out.splitlines()
-    assert "learning_rate 0.002, weight_decay 0.1, dropout 0.2" in first
-    assert "of 3;" in more
-    assert more == same
+class TestTuneModels:
+    def test_starts_from_the_setting_and_resumes(self, example, folder, tmp_path, capsys):
+        pytest.importorskip("optuna")
+        arguments = ["--data", str(folder), "--models", "affection", "--epochs", "1"]
+        arguments += ["--out", str(tmp_path)]
+        for trials in ("1", "3", "2"):
+            example("tune_models").main([*arguments, "--trials", trials])
+        first, more, same = capsys.readouterr().out.splitlines()
+        assert "learning_rate 0.002, weight_decay 0.1, dropout 0.2" in first
+        assert "of 3;" in more
+        assert more == same
+
+    def test_points_differ_and_failures_are_left_behind(
+        self, example, folder, tmp_path, monkeypatch, capsys
+    ):
+        pytest.importorskip("optuna")
+        tune = example("tune_models")
+        tried = []
+
+        def quality(setting, split, trial, epochs):
+            tried.append(tuple(trial.params.values()))
+            if len(tried) == 1:
+                raise FloatingPointError
+            if len(tried) == 3:
+                raise KeyboardInterrupt
+            trial.set_user_attr("kept epoch", 1)
+            return 0.5
+
+        monkeypatch.setattr(tune, "quality", quality)
+        arguments = ["--data", str(folder), "--models", "GMF", "--out", str(tmp_path)]
+        with pytest.raises(KeyboardInterrupt):
+            tune.main([*arguments, "--trials", "4"])
+        tune.main([*arguments, "--trials", "5"])
+        assert len(set(tried)) == 5, "four points, and a fifth; the interrupted one again"
+        assert tried[2] in tried[3:]
+        assert "the first failed" in capsys.readouterr().out

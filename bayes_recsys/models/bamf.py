@@ -133,7 +133,7 @@ class BAMF(Model):
                 "use scope='interaction' or Point()"
             )
 
-        self.of = history
+        self.attends_over = history
         self.item_times = "user_attention" if strength == "both" else None
         self.user = embedding(histories.n_users, embedding_dim)
         items = embedding(histories.n_items, embedding_dim)
@@ -160,8 +160,8 @@ class BAMF(Model):
 
     def attend(self, batch: Batch) -> dict[str, Attended]:
         user, item = self.user(batch.user)[:, None], self.item(batch.item)
-        of_user = self._audience(batch) if self.of == "item" else self._history(batch)
-        of_item = self._audience(batch) if self.of == "both" else of_user
+        of_user = self._audience(batch) if self.attends_over == "item" else self._history(batch)
+        of_item = self._audience(batch) if self.attends_over == "both" else of_user
         return {
             "user_attention": self.user_attention(user, of_user),
             "item_attention": self.item_attention(item, of_item, self.item_times),
@@ -172,7 +172,9 @@ class BAMF(Model):
             super().attended_length(user, item),
             self.histories.audience.lengths[item],
         )
-        return {"user": history, "item": audience, "both": history.maximum(audience)}[self.of]
+        if self.attends_over == "both":
+            return history.maximum(audience)
+        return audience if self.attends_over == "item" else history
 
     def _history(self, batch: Batch) -> Entries:
         key = self.history(batch.history)

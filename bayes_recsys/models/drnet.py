@@ -85,7 +85,7 @@ class Affection(Ensemble):
         layers: Sequence[int] = LAYERS,
         dropout: float = 0.2,
     ):
-        # Small, as published: started at 0.1 it ranks worse.
+        # Small, as published; in the association these vectors are keys, and start at the size of others.
         part = affection(histories, embedding_dim, layers, dropout, start=0.01)
         super().__init__(
             histories,
