@@ -1,8 +1,9 @@
 """Energies: how well a key fits a query, a real number ``f(q, k)``.
 
 Every energy maps queries ``[.., C, K]`` and keys ``[.., L, K]`` to ``[.., C, L]``, all with all, and
-by ``paired`` queries ``[.., K]`` and keys ``[.., K]`` to ``[..]``, each with its own. The two networks are those of He et al., "NAIS: Neural Attentive Item Similarity Model for Recommendation" (2018),
-section 3.3.
+by ``paired`` queries ``[.., K]`` and keys ``[.., K]`` to ``[..]``, each with its own. The two
+networks are those of He et al., "NAIS: Neural Attentive Item Similarity Model for Recommendation"
+(2018), section 3.3.
 """
 
 from __future__ import annotations
