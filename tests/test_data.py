@@ -334,6 +334,19 @@ class TestMovieLens:
         with pytest.raises(ValueError, match="choose from latest-small, 100k, 1m"):
             br.data.load_movielens("25m")
 
+    def test_load_takes_a_name_or_a_path(self, tmp_path, monkeypatch):
+        folder = tmp_path / "home" / "ml-1m"
+        folder.mkdir(parents=True)
+        write(folder, {"ratings.dat": FILES["r.dat"]})
+        monkeypatch.setenv("BAYES_RECSYS_DATA", str(tmp_path / "home"))
+        by_name, by_path = br.data.load("1m"), br.data.load(folder)
+        assert by_name.item_ids.tolist() == by_path.item_ids.tolist()
+        assert by_name.name == "ml-1m"
+        with pytest.raises(DataError, match="'2m' is neither a file nor a folder nor one of latest"):
+            br.data.load("2m")
+        with pytest.raises(ValueError, match="columns of a ratings file"):
+            br.data.load("1m", user="who")
+
     def test_a_failed_download_says_what_to_do(self, tmp_path, monkeypatch):
         monkeypatch.setenv("BAYES_RECSYS_DATA", str(tmp_path))
 
