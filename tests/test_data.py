@@ -342,7 +342,9 @@ class TestMovieLens:
         by_name, by_path = br.data.load("1m"), br.data.load(folder)
         assert by_name.item_ids.tolist() == by_path.item_ids.tolist()
         assert by_name.name == "ml-1m"
-        with pytest.raises(DataError, match="'2m' is neither a file nor a folder nor one of latest"):
+        with pytest.raises(
+            DataError, match="'2m' is neither a file nor a folder nor one of latest"
+        ):
             br.data.load("2m")
         with pytest.raises(ValueError, match="columns of a ratings file"):
             br.data.load("1m", user="who")
