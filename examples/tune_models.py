@@ -27,6 +27,7 @@ import bayes_recsys as br
 from bayes_recsys.data import MOVIELENS, DataError, Split
 
 LEARNING_RATE, WEIGHT_DECAY, DROPOUT = (3e-4, 1e-2), (1e-4, 1.0), (0.0, 0.2, 0.5)
+PATIENCE = 5  # half of what the comparison waits: a search wants more points rather than longer runs
 
 
 def points(setting: Setting, trials: int) -> list[dict[str, float]]:
@@ -46,7 +47,7 @@ def points(setting: Setting, trials: int) -> list[dict[str, float]]:
 
 def quality(setting: Setting, split: Split, trial: optuna.Trial, epochs: int) -> float:
     """The best leave-one-out NDCG@10 of a training run with the trial's point."""
-    training = {k: v for k, v in trial.params.items() if k != "dropout"}
+    training = {k: v for k, v in trial.params.items() if k != "dropout"} | {"patience": PATIENCE}
     options = {k: v for k, v in trial.params.items() if k == "dropout"}
     torch.manual_seed(0)
     model = setting.model(br.data.histories(split), **setting.options | options)
