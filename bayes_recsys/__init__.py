@@ -1,8 +1,8 @@
 """Attention-based recommenders whose attention is uncertain, as Pyro model/guide pairs."""
 
-from bayes_recsys import data, diagnostics, evaluation, inference, models, nn
+from bayes_recsys import baselines, data, diagnostics, evaluation, inference, models, nn
 from bayes_recsys.diagnostics import posterior_tree, save_tree, to_arviz
-from bayes_recsys.evaluation import SLIM, Popularity, evaluate, predictive_nll
+from bayes_recsys.evaluation import compare, evaluate, predictive_nll
 from bayes_recsys.families import Gamma, LogNormal, Point, Weibull
 from bayes_recsys.inference import (
     CyclicWarmup,
@@ -20,7 +20,6 @@ from bayes_recsys.scores import Scores
 __version__ = "0.1.0"
 
 __all__ = [
-    "SLIM",
     "Bernoulli",
     "BradleyTerry",
     "CyclicWarmup",
@@ -28,9 +27,10 @@ __all__ = [
     "LinearWarmup",
     "LogNormal",
     "Point",
-    "Popularity",
     "Scores",
     "Weibull",
+    "baselines",
+    "compare",
     "data",
     "diagnostics",
     "draw",

@@ -116,7 +116,7 @@ PUBLISHED = {
 }
 SETTINGS = {"default": DEFAULT, "published": PUBLISHED}
 # Fitted at once, without Pyro.
-BASELINES = {"popularity": br.Popularity, "SLIM": br.evaluation.SLIM}
+BASELINES = {"popularity": br.baselines.Popularity, "SLIM": br.baselines.SLIM}
 
 
 def run(name: str, data: Interactions, seed: int, options: argparse.Namespace) -> dict:

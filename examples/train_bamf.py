@@ -289,7 +289,7 @@ def main(arguments: list[str] | None = None) -> None:
     plot_loss(fit.history, fit.best_epoch).savefig(options.out / "loss.png", dpi=120)
 
     summaries, rows = {}, {}
-    popularity = br.Popularity(split)
+    popularity = br.baselines.Popularity(split)
     for protocol in ("full", "sampled"):
         for name, scorer in (("popularity", popularity), ("BAMF", model)):
             summary = br.evaluate(scorer, split, protocol=protocol, progress=True).summary()

@@ -27,7 +27,9 @@ import bayes_recsys as br
 from bayes_recsys.data import MOVIELENS, DataError, Split
 
 LEARNING_RATE, WEIGHT_DECAY, DROPOUT = (3e-4, 1e-2), (1e-4, 1.0), (0.0, 0.2, 0.5)
-PATIENCE = 5  # half of what the comparison waits: a search wants more points rather than longer runs
+PATIENCE = (
+    5  # half of what the comparison waits: a search wants more points rather than longer runs
+)
 
 
 def points(setting: Setting, trials: int) -> list[dict[str, float]]:

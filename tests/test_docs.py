@@ -27,7 +27,8 @@ def test_the_model_of_the_contributing_guide(split, histories, tmp_path):
     history = br.fit(model, split, max_epochs=15, learning_rate=1e-2, progress=False).history
     assert history["loss"].iloc[-1] < 0.5
     ndcg = {
-        s: br.evaluate(s, split).per_user["ndcg@10"].mean() for s in (model, br.Popularity(split))
+        s: br.evaluate(s, split).per_user["ndcg@10"].mean()
+        for s in (model, br.baselines.Popularity(split))
     }
     assert ndcg.pop(model) > max(ndcg.values())
     br.save_model(model, tmp_path / "mine")

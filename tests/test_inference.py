@@ -37,7 +37,7 @@ class TestFit:
         ndcg = {
             name: br.evaluate(scorer, split).per_user["ndcg@10"].mean()
             for name, scorer in {
-                "model": model, "truth": Truth(), "popularity": br.Popularity(split)
+                "model": model, "truth": Truth(), "popularity": br.baselines.Popularity(split)
             }.items()
         }  # fmt: skip
         assert ndcg["model"] > 2 * ndcg["popularity"]

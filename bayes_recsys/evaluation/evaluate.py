@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 
 from bayes_recsys.data.histories import check_split
 from bayes_recsys.data.split import Split
-from bayes_recsys.evaluation.metrics import METRICS, all_metrics
+from bayes_recsys.evaluation.metrics import METRICS, all_metrics, coverage, gini, novelty
 from bayes_recsys.evaluation.protocols import cases
 from bayes_recsys.models.base import Model
 
@@ -38,11 +38,15 @@ class Evaluation:
         protocol: ``"full"`` or ``"sampled"``.
         part: The evaluated part of the split.
         per_user: One row per user (index: user id), one column per metric (``"ndcg@10"``).
+        catalogue: What the lists of all users together cover of the catalogue: one row per cut-off,
+            columns ``coverage`` and ``gini``. Meaningful for ``"full"``, where every item could be
+            recommended.
     """
 
     protocol: str
     part: str
     per_user: pd.DataFrame
+    catalogue: pd.DataFrame
 
     def summary(self, *, confidence: float = 0.95, resamples: int = 2000) -> pd.DataFrame:
         """Mean over users with a percentile-bootstrap interval over users.
@@ -71,8 +75,9 @@ class Evaluation:
         table = self.summary()
         cells = table.apply(lambda r: f"{r['mean']:.3f} [{r.low:.3f}, {r.high:.3f}]", axis=1)
         cells.index = pd.MultiIndex.from_tuples([c.split("@") for c in cells.index])
-        grid = cells.unstack().reindex(list(METRICS))
-        grid = grid[sorted(grid.columns, key=int)].add_prefix("@")
+        grid = cells.unstack().reindex([*METRICS, "novelty"])
+        together = self.catalogue.T.map("{:.3f}".format).rename(columns=str)
+        grid = pd.concat([grid[sorted(grid.columns, key=int)], together]).add_prefix("@")
         return (
             f"{self.protocol} ranking of the {self.part} part, {len(self.per_user)} users "
             f"(mean, 95 % bootstrap interval)\n{grid.to_string()}"
@@ -89,7 +94,8 @@ def evaluate(
     seed: int = 0,
     progress: bool = False,
 ) -> Evaluation:
-    """Rank every user's held-out items and compute HR, NDCG, precision, recall and MAP.
+    """Rank every user's held-out items and compute HR, NDCG, precision, recall, MAP and MRR, and
+    novelty, coverage and Gini coefficient of what is recommended.
 
     Users without an item in ``part`` are left out. Ties are broken at random (seeded), never in
     favour of the positives or of low item codes: a scorer that says the same of every item gets
@@ -114,7 +120,7 @@ def evaluate(
         check_split(scorer.histories, split)
     if isinstance(ks, int) or not ks or min(ks) < 1:
         raise ValueError(f"ks must be a tuple of cut-offs of at least 1, not {ks}")
-    users, hits, n_relevant = [], [], []
+    users, hits, tops, n_relevant = [], [], [], []
     todo = tqdm(
         cases(split, protocol, part, seed),
         total=int((split.items_by_user(part).lengths > 0).sum()),
@@ -133,10 +139,19 @@ def evaluate(
             raise ValueError(f"the score of item '{item}' for user '{user_id}' is NaN")
         best = score.topk(min(max(ks), len(candidates))).indices.cpu().numpy()
         users.append(user)
-        hits.append(np.pad(relevant[best], (0, max(ks) - len(best))))
+        rest = (0, max(ks) - len(best))
+        hits.append(np.pad(relevant[best], rest))
+        tops.append(np.pad(candidates[best], rest, constant_values=-1))
         n_relevant.append(int(relevant.sum()))
     if not users:
         raise ValueError(f"no user has an item in the {part} part of {split!r}")
-    values = all_metrics(np.array(hits), np.array(n_relevant), tuple(ks))
+    hits, top, n_relevant = np.array(hits), np.array(tops), np.array(n_relevant)
+    n_users, n_items = split.interactions.n_users, split.interactions.n_items
+    counts = np.bincount(split.interactions.item[split.train], minlength=n_items)
+    values = all_metrics(hits, n_relevant, tuple(ks))
+    values |= {f"novelty@{k}": novelty(top, counts, n_users, k) for k in ks}
+    together = [{"coverage": coverage(top, n_items, k), "gini": gini(top, n_items, k)} for k in ks]
     index = pd.Index(split.interactions.user_ids[users], name="user")
-    return Evaluation(protocol, part, pd.DataFrame(values, index=index))
+    return Evaluation(
+        protocol, part, pd.DataFrame(values, index=index), pd.DataFrame(together, pd.Index(ks))
+    )

@@ -68,13 +68,74 @@ def ndcg(hits: np.ndarray, n_relevant: np.ndarray, k: int) -> np.ndarray:
     return gain / ideal
 
 
+def reciprocal_rank(hits: np.ndarray, n_relevant: np.ndarray, k: int) -> np.ndarray:
+    """RR@k: one over the rank of the first relevant item, 0 if it is not among the first ``k``. Its mean
+    over users is MRR@k.
+
+    Example:
+        >>> reciprocal_rank(np.array([[False, True, True]]), np.array([2]), k=3)
+        array([0.5])
+    """
+    hits = hits[:, :k]
+    return hits.any(axis=1) / (hits.argmax(axis=1) + 1)
+
+
 METRICS = {
     "hr": hit_rate,
     "ndcg": ndcg,
     "precision": precision,
     "recall": recall,
     "map": average_precision,
+    "mrr": reciprocal_rank,
 }
+
+
+def novelty(top: np.ndarray, counts: np.ndarray, n_users: int, k: int) -> np.ndarray:
+    """Mean self-information of the first ``k``, ``-log2((n_i + 1) / (M + 1))``, in bits: how far they
+    are from what everyone has (Vargas and Castells, "Rank and Relevance in Novelty and Diversity
+    Metrics", 2011; one is added so that items nobody chose have a finite value).
+
+    Args:
+        top: Recommended item codes by rank, shape ``[U, k_max]``; -1 where a list is shorter.
+        counts: Users who chose each item in training, ``n_i``, shape ``[N]``.
+        n_users: Users ``M``.
+        k: Length of the lists.
+
+    Returns:
+        One value per user, shape ``[U]``; 0 if everyone has chosen all of the list.
+
+    Example:
+        >>> novelty(np.array([[0, 1]]), counts=np.array([3, 0]), n_users=3, k=2)  # (0 + 2 bits) / 2
+        array([1.])
+    """
+    bits = -np.log2((counts + 1) / (n_users + 1))
+    return np.ma.masked_array(bits[top[:, :k]], top[:, :k] < 0).mean(axis=1).filled(0)
+
+
+def coverage(top: np.ndarray, n_items: int, k: int) -> float:
+    """Share of the catalogue that is among the first ``k`` of anyone, in ``[0, 1]``.
+
+    Example:
+        >>> coverage(np.array([[0, 1], [1, 0]]), n_items=4, k=2)
+        0.5
+    """
+    return len(np.setdiff1d(top[:, :k], -1)) / n_items
+
+
+def gini(top: np.ndarray, n_items: int, k: int) -> float:
+    """Gini coefficient of how often each item of the catalogue is among someone's first ``k``: 0 if all
+    are equally often, towards 1 if a few take all the places.
+
+    Example:
+        >>> gini(np.array([[0, 1], [2, 3]]), n_items=4, k=2)
+        0.0
+        >>> gini(np.array([[0], [0], [0]]), n_items=4, k=1)
+        0.75
+    """
+    top = top[:, :k]
+    often = np.sort(np.bincount(top[top >= 0], minlength=n_items))
+    rank = np.arange(1, n_items + 1)
+    return float((2 * rank - n_items - 1) @ often / (n_items * often.sum()))
 
 
 def all_metrics(

@@ -1,0 +1,182 @@
+"""Linear models: an item scores by its weights from the items of the user's training part."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from scipy import linalg, sparse
+from sklearn.linear_model import ElasticNet
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from bayes_recsys.data.split import Split
+
+
+class ItemKNN:
+    """Nearest neighbours of items by the users they share:
+
+    ``x_ui = Σ_{j ∈ R_u ∩ kNN(i)} n_ij / (√(n_i n_j) + shrink)``,
+
+    ``n_i`` the number of training interactions of item i and ``n_ij`` the number of users with both.
+    Without shrinkage the similarity is the cosine. Deshpande and Karypis, "Item-Based Top-N
+    Recommendation Algorithms" (2004).
+
+    Args:
+        split: Fitted to its training part.
+        neighbours: Neighbours kept of every item, at least 1.
+        shrink: Pulls similarities of rare items to zero; not negative.
+
+    Raises:
+        ValueError: ``neighbours`` or ``shrink`` is out of range.
+
+    Example:
+        >>> import bayes_recsys as br
+        >>> split = br.data.split(br.data.synthetic(n_users=20, n_items=50, seed=0).interactions)
+        >>> ItemKNN(split, neighbours=5).score(torch.tensor([0]), torch.tensor([[1, 2, 3]])).shape
+        torch.Size([1, 3])
+    """
+
+    def __init__(self, split: Split, *, neighbours: int = 50, shrink: float = 0.0):
+        if not (neighbours >= 1 and shrink >= 0):
+            raise ValueError(
+                f"neighbours must be at least 1 and shrink not negative, not {neighbours}, {shrink}"
+            )
+        self.rows = chosen(split)
+        columns = self.rows.tocsc()
+        norm = np.sqrt(np.maximum(columns.sum(0), 1))
+        kept = []
+        # A block of items at a time: all similarities at once are items² numbers.
+        for start in range(0, columns.shape[1], 1000):
+            block = slice(start, start + 1000)
+            similar = (columns[:, block].T @ columns).toarray()
+            similar /= norm[block, None] * norm + shrink
+            own = np.arange(len(similar))
+            similar[own, start + own] = 0
+            if neighbours < similar.shape[1]:
+                others = np.argpartition(similar, -neighbours, axis=1)[:, :-neighbours]
+                np.put_along_axis(similar, others, 0, axis=1)
+            kept.append(sparse.csr_array(similar))
+        self.weights = sparse.vstack(kept).T.tocsr()  # [from, to]
+
+    def score(self, user: Tensor, item: Tensor) -> Tensor:
+        """Scores ``[G, C]`` of candidates ``item [G, C]`` of users ``user [G]``."""
+        return _gathered((self.rows[user.numpy()] @ self.weights).toarray(), item)
+
+
+class EASE:
+    """Full-rank linear item-item model in closed form:
+
+    ``min ‖X - XB‖² + l2 ‖B‖²`` with ``diag(B) = 0``, so that
+    ``B = I - P / diag(P)`` (columns divided), ``P = (XᵀX + l2 I)⁻¹``.
+
+    Steck, "Embarrassingly Shallow Autoencoders for Sparse Data" (2019). With fewer users than items
+    nothing of size items² is made: ``XP = KX`` and ``l2 diag(P) = 1 - diag(XᵀKX)`` with
+    ``K = (XXᵀ + l2 I)⁻¹``.
+
+    Args:
+        split: Fitted to its training part.
+        l2: Penalty, positive.
+
+    Raises:
+        ValueError: ``l2`` is not positive.
+
+    Example:
+        >>> import bayes_recsys as br
+        >>> split = br.data.split(br.data.synthetic(n_users=20, n_items=50, seed=0).interactions)
+        >>> EASE(split, l2=10.0).score(torch.tensor([0]), torch.tensor([[1, 2, 3]])).shape
+        torch.Size([1, 3])
+    """
+
+    def __init__(self, split: Split, *, l2: float = 200.0):
+        if not l2 > 0:
+            raise ValueError(f"l2 must be positive, not {l2}")
+        self.rows = chosen(split)
+        by_users = self.rows.shape[0] < self.rows.shape[1]
+        gram = (self.rows @ self.rows.T if by_users else self.rows.T @ self.rows).toarray()
+        inverse = linalg.inv(gram + l2 * np.eye(len(gram)), overwrite_a=True)
+        if by_users:
+            self.left, self.right = inverse, self.rows  # XP = KX
+            self.diagonal = 1 - self.rows.multiply(inverse @ self.rows).sum(0)
+        else:
+            self.left, self.right = self.rows, inverse
+            self.diagonal = inverse.diagonal()
+        self.diagonal = self.diagonal / (l2 if by_users else 1)
+
+    def score(self, user: Tensor, item: Tensor) -> Tensor:
+        """Scores ``[G, C]`` of candidates ``item [G, C]`` of users ``user [G]``."""
+        user = user.numpy()
+        own = self.rows[user].toarray()
+        return _gathered(own - self.left[user] @ self.right / self.diagonal, item)
+
+
+class SLIM:
+    """Sparse linear item-item model, each item's weights fitted by
+
+    ``min ½‖y_i - Y w‖² + l1 ‖w‖₁ + l2/2 ‖w‖²``, ``w ≥ 0``, ``w_i = 0``,
+
+    with scikit-learn's elastic net. Ning and Karypis, "SLIM: Sparse Linear Methods for Top-N
+    Recommender Systems" (2011).
+
+    Args:
+        split: Fitted to its training part.
+        l1: Weight of the absolute values, positive.
+        l2: Weight of the squares, not negative.
+        progress: Show a progress bar (in a terminal).
+
+    Raises:
+        ValueError: ``l1`` or ``l2`` is out of range.
+
+    Example:
+        >>> import torch
+        >>> import bayes_recsys as br
+        >>> split = br.data.split(br.data.synthetic(n_users=20, n_items=50, seed=0).interactions)
+        >>> SLIM(split).score(torch.tensor([0]), torch.tensor([[1, 2, 3]])).shape
+        torch.Size([1, 3])
+    """
+
+    def __init__(self, split: Split, *, l1: float = 1.0, l2: float = 10.0, progress: bool = False):
+        if not (l1 > 0 and l2 >= 0):
+            raise ValueError(f"l1 must be positive and l2 not negative, but are {l1} and {l2}")
+        self.rows = chosen(split)
+        n_users, n_items = self.rows.shape
+        columns = self.rows.tocsc()
+        together = (columns.T @ columns).tocsc()
+        # scikit-learn divides the squared error by the number of rows.
+        net = ElasticNet(
+            alpha=(l1 + l2) / n_users, l1_ratio=l1 / (l1 + l2), positive=True,
+            fit_intercept=False, max_iter=1000, tol=1e-3,
+        )  # fmt: skip
+        weights = []
+        for item in tqdm(
+            range(n_items),
+            desc="SLIM",
+            unit="item",
+            leave=False,
+            disable=None if progress else True,
+        ):
+            others = together[:, [item]].indices
+            others = np.sort(others[others != item])
+            weight = np.zeros(n_items)
+            if len(others):
+                # Only items that were ever chosen together can have a positive weight.
+                net.fit(columns[:, others], columns[:, [item]].toarray()[:, 0])
+                weight[others] = net.coef_
+            weights.append(sparse.csr_array(weight[None]))
+        self.weights = sparse.vstack(weights).T.tocsr()  # [from, to]
+
+    def score(self, user: Tensor, item: Tensor) -> Tensor:
+        """Scores ``[G, C]`` of candidates ``item [G, C]`` of users ``user [G]``."""
+        return _gathered((self.rows[user.numpy()] @ self.weights).toarray(), item)
+
+
+def chosen(split: Split) -> sparse.csr_array:
+    """Ones where a user chose an item in training, ``[M, N]``."""
+    train = split.items_by_user("train")
+    # scikit-learn takes 32-bit indices only.
+    indices, offsets = (a.numpy().astype(np.int32) for a in (train.values, train.offsets))
+    shape = (split.interactions.n_users, split.interactions.n_items)
+    return sparse.csr_array((np.ones(len(indices)), indices, offsets), shape=shape)
+
+
+def _gathered(scores: np.ndarray, item: Tensor) -> Tensor:
+    return torch.from_numpy(scores).float().gather(1, item)
