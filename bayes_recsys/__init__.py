@@ -14,6 +14,7 @@ from bayes_recsys.inference import (
     score_summary,
 )
 from bayes_recsys.likelihoods import Bernoulli, BradleyTerry
+from bayes_recsys.predictive import DeepEnsemble, MCDropout, Posterior
 from bayes_recsys.recommend import recommend
 from bayes_recsys.scores import Scores
 
@@ -23,10 +24,13 @@ __all__ = [
     "Bernoulli",
     "BradleyTerry",
     "CyclicWarmup",
+    "DeepEnsemble",
     "Gamma",
     "LinearWarmup",
     "LogNormal",
+    "MCDropout",
     "Point",
+    "Posterior",
     "Scores",
     "Weibull",
     "baselines",

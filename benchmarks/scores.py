@@ -87,7 +87,7 @@ def run(interactions: br.data.Interactions, seed: int, model_options, fit_option
         protocol: float(br.evaluate(model, split, protocol=protocol).per_user["ndcg@10"].mean())
         for protocol in ("full", "sampled")
     }
-    row["nll"] = float(br.predictive_nll(model, split, seed=seed).mean())
+    row["nll"] = float(br.predictive_nll(br.Posterior(model, seed=seed), split, seed=seed).mean())
     row["epochs"], row["seconds"] = fit.best_epoch, float(fit.history["seconds"].median())
     if model.is_random:
         summary = br.score_summary(model)

@@ -141,7 +141,9 @@ def run(name: str, data: Interactions, seed: int, options: argparse.Namespace) -
         report["seconds"] = float(fit.history["seconds"].median())
         report["epoch"] = fit.best_epoch
         report["validation"] = float(fit.history["ndcg@10"].max())
-        report["nll"] = float(br.predictive_nll(scorer, split, seed=seed).mean())
+        report["nll"] = float(
+            br.predictive_nll(br.Posterior(scorer, seed=seed), split, seed=seed).mean()
+        )
     for protocol in PROTOCOLS:
         per_user = br.evaluate(scorer, split, protocol=protocol, ks=(10,)).per_user
         report |= {f"{protocol} {metric}": per_user[metric].round(6).tolist() for metric in METRICS}

@@ -308,8 +308,9 @@ def main(arguments: list[str] | None = None) -> None:
     if options.likelihood == "bernoulli":
         print("Test items against as many negatives as in training, nats a pair:")
         for source in ("posterior", "prior") if model.is_random else ("posterior",):
+            posterior = br.Posterior(model, source=source, seed=options.seed)
             nll = br.predictive_nll(
-                model, split, negatives=options.negatives, source=source, seed=options.seed
+                posterior, split, negatives=options.negatives, seed=options.seed
             )
             print(f"  {nll.mean():.4f} with scores from the {source}")
         print()

@@ -26,7 +26,7 @@ from optuna.trial import TrialState
 import bayes_recsys as br
 from bayes_recsys.data import MOVIELENS, DataError, Split
 
-LEARNING_RATE, WEIGHT_DECAY, DROPOUT = (3e-4, 1e-2), (1e-4, 1.0), (0.0, 0.2, 0.5)
+LEARNING_RATE, WEIGHT_DECAY, DROPOUT = (1e-3, 1e-2), (1e-4, 1.0), (0.0, 0.2, 0.5)
 PATIENCE = (
     5  # half of what the comparison waits: a search wants more points rather than longer runs
 )

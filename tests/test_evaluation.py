@@ -209,7 +209,7 @@ def test_popularity_on_real_data(latest_small):
 class TestPredictiveNll:
     def test_of_a_deterministic_model_is_the_cross_entropy(self, split, histories):
         model = make(br.models.BAMF, histories, user_scores=br.Point())
-        nll = br.predictive_nll(model, split, negatives=3, draws=2, seed=5)
+        nll = br.predictive_nll(br.Posterior(model, draws=2), split, negatives=3, seed=5)
         assert len(nll) == int((split.items_by_user("test").lengths > 0).sum())
         user = int(nll.index[4])
         positive = split.items_by_user("test").row(user)
@@ -224,8 +224,8 @@ class TestPredictiveNll:
 
     def test_averages_probabilities_not_logarithms(self, split, histories):
         model = make(br.models.BAMF, histories, size=0.3)
-        nll = br.predictive_nll(model, split, draws=20).iloc[0]
-        user = histories.user_codes([br.predictive_nll(model, split, draws=1).index[0]])
+        nll = br.predictive_nll(br.Posterior(model, draws=20), split).iloc[0]
+        user = histories.user_codes([br.predictive_nll(model, split).index[0]])
         positive = split.items_by_user("test").row(int(user))
         rng = np.random.default_rng([0, int(user)])
         sampler = br.data.negative_sampler(split)
@@ -241,14 +241,14 @@ class TestPredictiveNll:
         model = br.models.BAMF(histories, user_scores=br.Scores(prior=br.LogNormal(2.0)))
         br.fit(model, split, max_epochs=30, learning_rate=1e-2, progress=False)
         posterior, prior = (
-            br.predictive_nll(model, split, source=source).mean()
+            br.predictive_nll(br.Posterior(model, source=source), split).mean()
             for source in ("posterior", "prior")
         )
         assert posterior < prior
 
     def test_bad_arguments(self, split, histories):
         with pytest.raises(ValueError, match="source must be"):
-            br.predictive_nll(make(br.models.BAMF, histories), split, source="guide")
+            br.predictive_nll(br.Posterior(make(br.models.BAMF, histories), source="guide"), split)
 
 
 class TestSlim:

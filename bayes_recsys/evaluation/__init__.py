@@ -1,7 +1,30 @@
-"""Ranking protocols, metrics, intervals, and scorers to beat."""
+"""Ranking protocols, metrics, intervals, comparison, probabilities and selective recommendation."""
 
 from bayes_recsys.evaluation.compare import compare
 from bayes_recsys.evaluation.evaluate import KS, Evaluation, Scorer, evaluate
-from bayes_recsys.evaluation.nll import predictive_nll
+from bayes_recsys.evaluation.probability import (
+    brier,
+    calibration_error,
+    corrected,
+    predicted_pairs,
+    predictive_nll,
+    reliability,
+)
+from bayes_recsys.evaluation.selective import aurc, list_uncertainty, risk_coverage
 
-__all__ = ["KS", "Evaluation", "Scorer", "compare", "evaluate", "predictive_nll"]
+__all__ = [
+    "KS",
+    "Evaluation",
+    "Scorer",
+    "aurc",
+    "brier",
+    "calibration_error",
+    "compare",
+    "corrected",
+    "evaluate",
+    "list_uncertainty",
+    "predicted_pairs",
+    "predictive_nll",
+    "reliability",
+    "risk_coverage",
+]

@@ -17,6 +17,7 @@ from bayes_recsys.data.split import Split
 from bayes_recsys.evaluation.metrics import METRICS, all_metrics, coverage, gini, novelty
 from bayes_recsys.evaluation.protocols import cases
 from bayes_recsys.models.base import Model
+from bayes_recsys.predictive import Predictive
 
 KS = (5, 10, 20, 50)
 
@@ -116,7 +117,7 @@ def evaluate(
     """
     if not hasattr(scorer, "score"):
         raise TypeError(f"a scorer has score(user, item); {type(scorer).__name__} has not")
-    if isinstance(scorer, Model):
+    if isinstance(scorer, (Model, Predictive)):
         check_split(scorer.histories, split)
     if isinstance(ks, int) or not ks or min(ks) < 1:
         raise ValueError(f"ks must be a tuple of cut-offs of at least 1, not {ks}")

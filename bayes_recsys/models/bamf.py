@@ -60,6 +60,7 @@ class BAMF(Model):
         beta: Smoothing exponent of the weights, ``0 < β ≤ 1``.
         tau: Sharpening exponent of the scores, ``τ ≥ 1``.
         hidden: Width of the energy and prior networks.
+        dropout: Probability that an entry of ``z_u ⊙ z_i`` is dropped in training, in [0, 1).
 
     Raises:
         ValueError: An option is unknown, out of range, or contradicts another.
@@ -88,6 +89,7 @@ class BAMF(Model):
         beta: float = 0.5,
         tau: float = 1.0,
         hidden: int = 16,
+        dropout: float = 0.0,
     ):
         of_attention = {"energy": energy, "beta": beta, "tau": tau, "hidden": hidden}
         super().__init__(
@@ -100,8 +102,11 @@ class BAMF(Model):
             user_scores=user_scores,
             item_scores=item_scores,
             strength=strength,
+            dropout=dropout,
             **of_attention,
         )
+        if not 0 <= dropout < 1:
+            raise ValueError(f"dropout must be in [0, 1), not {dropout}")
         if embedding_dim < 1 or hidden < 1:
             raise ValueError("embedding_dim and hidden must be at least 1")
         if history not in HISTORIES:
@@ -157,6 +162,7 @@ class BAMF(Model):
         self.item_combine = Combine(combine, embedding_dim)
         width = self.user_combine.width
         self.match = nn.Sequential(nn.Linear(width, width), nn.Linear(width, 1, bias=False))
+        self.dropout = nn.Dropout(dropout)
 
     def attend(self, batch: Batch) -> dict[str, Attended]:
         user, item = self.user(batch.user)[:, None], self.item(batch.item)
@@ -190,4 +196,4 @@ class BAMF(Model):
         user, item = self.user(batch.user)[:, None], self.item(batch.item)
         z_user = self.user_combine(user, contexts["user_attention"])
         z_item = self.item_combine(item, contexts["item_attention"])
-        return self.match(z_user * z_item).squeeze(-1)
+        return self.match(self.dropout(z_user * z_item)).squeeze(-1)

@@ -1,0 +1,150 @@
+"""Does it help to know what is not known? Serve only the users a model is sure of."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import torch
+from scipy import stats
+
+from bayes_recsys.data.histories import check_split
+from bayes_recsys.data.split import Split
+from bayes_recsys.evaluation.protocols import cases
+from bayes_recsys.models.base import Model
+from bayes_recsys.predictive import Posterior, Predictive
+
+
+def list_uncertainty(
+    predictive: Predictive | Model,
+    split: Split,
+    *,
+    part: str = "test",
+    k: int = 10,
+    shortlist: int = 100,
+) -> pd.DataFrame:
+    """How unsure a model is of each user's list, the first ``k`` of the catalogue by ``score``.
+
+    Args:
+        predictive: A :class:`~bayes_recsys.predictive.Posterior`, ``DeepEnsemble`` or ``MCDropout``; a
+            model is its posterior.
+        split: The split of its histories.
+        part: The part that is ranked; what is known before is left out as in ``evaluate``.
+        k: Length of the lists, at least 1.
+        shortlist: Candidates by score among which the list of a single draw is looked for.
+
+    Returns:
+        One row per user with an item in ``part`` (index: user id); higher is less sure:
+
+        ``spread``
+            mean over the list of the standard deviation of the logit's draws
+        ``disagreement``
+            share of the list that is not among the first ``k`` of a draw, mean over draws
+        ``doubt``
+            one minus the mean predictive probability of the list: what a deterministic model has too
+
+    Raises:
+        ValueError: ``k`` is below 1 or above ``shortlist``, or the model was made from another split.
+    """
+    if not 1 <= k <= shortlist:
+        raise ValueError(f"k must be in 1..{shortlist} (shortlist), not {k}")
+    if isinstance(predictive, Model):
+        predictive = Posterior(predictive)
+    check_split(predictive.histories, split)
+    rows = {}
+    for user, candidates, _ in cases(split, "full", part, seed=0):
+        code, item = torch.tensor([user]), torch.from_numpy(candidates)
+        score = predictive.score(code, item[None])[0]
+        item = item[score.topk(min(shortlist, len(item))).indices]
+        logits = predictive.draw_logits(code, item[None])[:, 0]
+        of_list = logits[:, :k]
+        places = of_list.shape[1]
+        rows[split.interactions.user_ids[user]] = {
+            "spread": of_list.std(0, correction=0).mean().item(),
+            "disagreement": 1 - (logits.topk(places).indices < k).float().mean().item(),
+            "doubt": 1 - of_list.sigmoid().mean().item(),
+        }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("user")
+
+
+def risk_coverage(quality: pd.Series, uncertainty: pd.Series) -> pd.DataFrame:
+    """Risk of serving only the users with the least uncertainty.
+
+    Args:
+        quality: Of every user's list, in ``[0, 1]``: a column of ``Evaluation.per_user``.
+        uncertainty: Of every user; the same index. Users who tie are served in random order: their
+            expected risk is reported.
+
+    Returns:
+        Columns ``coverage`` (share of users served, from ``1/n`` to 1) and ``risk`` (one minus the mean
+        quality of those served).
+
+    Raises:
+        ValueError: The indices differ.
+
+    Example:
+        >>> risk_coverage(pd.Series([0.0, 1.0]), pd.Series([0.7, 0.2]))
+           coverage  risk
+        0       0.5   0.0
+        1       1.0   0.5
+    """
+    if not quality.index.sort_values().equals(uncertainty.index.sort_values()):
+        raise ValueError("quality and uncertainty are not of the same users")
+    risk = _risks(quality.to_numpy(), uncertainty.reindex(quality.index).to_numpy())
+    return pd.DataFrame({"coverage": np.arange(1, len(risk) + 1) / len(risk), "risk": risk})
+
+
+def aurc(
+    quality: pd.Series, uncertainty: pd.Series, *, confidence: float = 0.95, resamples: int = 1000
+) -> pd.Series:
+    """Area under the risk-coverage curve, and what part of the possible it gains.
+
+    Geifman, Uziel and El-Yaniv, "Bias-Reduced Uncertainty Estimation for Deep Neural Classifiers" (2019).
+
+    Args:
+        quality, uncertainty: As :func:`risk_coverage` takes them.
+        confidence: Of the interval of the gain.
+        resamples: Bootstrap resamples of users.
+
+    Returns:
+        ``aurc``, mean risk over coverages; ``random``, that of serving users in random order; ``best``,
+        of serving them by their quality; ``gain = (random - aurc) / (random - best)``, 0 for an
+        uncertainty that says nothing of quality, 1 for one that says all; ``low`` and ``high`` of the
+        gain.
+
+    Example:
+        >>> aurc(pd.Series([0.0, 1.0, 1.0]), pd.Series([0.7, 0.1, 0.2]))[["aurc", "random", "gain"]]
+        aurc      0.111111
+        random    0.333333
+        gain      1.000000
+        dtype: float64
+    """
+    curve = risk_coverage(quality, uncertainty)
+    quality, uncertainty = quality.to_numpy(), uncertainty.reindex(quality.index).to_numpy()
+
+    def gain(quality: np.ndarray, uncertainty: np.ndarray) -> float:
+        chance = 1 - quality.mean()
+        possible = chance - _risks(quality, -quality).mean()
+        return (chance - _risks(quality, uncertainty).mean()) / possible if possible else 0.0
+
+    interval = stats.bootstrap(
+        (quality, uncertainty), gain, paired=True, vectorized=False, method="percentile",
+        confidence_level=confidence, n_resamples=resamples, rng=np.random.default_rng(0),
+    ).confidence_interval  # fmt: skip
+    return pd.Series(
+        {
+            "aurc": curve["risk"].mean(),
+            "random": 1 - quality.mean(),
+            "best": _risks(quality, -quality).mean(),
+            "gain": gain(quality, uncertainty),
+            "low": interval.low,
+            "high": interval.high,
+        }
+    )
+
+
+def _risks(quality: np.ndarray, uncertainty: np.ndarray) -> np.ndarray:
+    """Expected mean risk of the first 1, 2, .. users in order of uncertainty, ties in random order."""
+    _, group, size = np.unique(uncertainty, return_inverse=True, return_counts=True)
+    expected = (np.bincount(group, weights=quality) / size)[group]
+    served = expected[np.argsort(group, kind="stable")]
+    return 1 - served.cumsum() / np.arange(1, len(served) + 1)

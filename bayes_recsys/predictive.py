@@ -1,0 +1,148 @@
+"""Several opinions on a logit: what a posterior, an ensemble or dropout leaves open."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import logsigmoid
+
+from bayes_recsys.data.batches import candidates
+from bayes_recsys.data.histories import Histories
+from bayes_recsys.inference.predict import draw
+from bayes_recsys.models.base import Model
+
+
+class Predictive:
+    """Draws of logits. The predictive probability is the mean of their sigmoids."""
+
+    @property
+    def histories(self) -> Histories:
+        """Those of the model or models."""
+        raise NotImplementedError
+
+    def draw_logits(self, user: Tensor, item: Tensor) -> Tensor:
+        """Logits ``[S, G, C]`` of candidates ``item [G, C]`` for users ``user [G]``; the same in every
+        call."""
+        raise NotImplementedError
+
+    def score(self, user: Tensor, item: Tensor) -> Tensor:
+        """Scores ``[G, C]`` for ranking, without sampling noise."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Posterior(Predictive):
+    """Draws of the latent scores; the networks are as they were fitted.
+
+    Args:
+        model: A fitted model. Without random scores every draw is the same.
+        draws: Number of draws ``S``.
+        source: ``"posterior"`` (through the guide) or ``"prior"``.
+        seed: Seed of the draws.
+
+    Example:
+        >>> import bayes_recsys as br
+        >>> split = br.data.split(br.data.synthetic(n_users=20, n_items=50, seed=0).interactions)
+        >>> model = br.models.BAMF(br.data.histories(split), embedding_dim=8)
+        >>> Posterior(model, draws=7).draw_logits(torch.tensor([0]), torch.tensor([[1, 2]])).shape
+        torch.Size([7, 1, 2])
+    """
+
+    model: Model
+    draws: int = 50
+    source: str = "posterior"
+    seed: int = 0
+
+    @property
+    def histories(self) -> Histories:
+        return self.model.histories
+
+    def draw_logits(self, user: Tensor, item: Tensor) -> Tensor:
+        return draw(
+            self.model, user, item, draws=self.draws, source=self.source, seed=self.seed
+        ).logits
+
+    def score(self, user: Tensor, item: Tensor) -> Tensor:
+        """The model's: logits at expected scores."""
+        return self.model.score(user, item)
+
+
+class DeepEnsemble(Predictive):
+    """Models that were fitted from different initial weights, each a draw. Lakshminarayanan, Pritzel
+    and Blundell, "Simple and Scalable Predictive Uncertainty Estimation using Deep Ensembles" (2017).
+
+    Args:
+        models: Fitted models of the same split, at least two. They say their logit at expected scores.
+
+    Raises:
+        ValueError: There are fewer than two models, or they have different histories.
+    """
+
+    def __init__(self, models: Sequence[Model]):
+        if len(models) < 2:
+            raise ValueError(f"an ensemble needs at least two models, not {len(models)}")
+        first = models[0].histories.entries.values
+        if not all(torch.equal(first, one.histories.entries.values) for one in models):
+            raise ValueError("the models of an ensemble must be of the same split")
+        self.models = list(models)
+
+    @property
+    def histories(self) -> Histories:
+        return self.models[0].histories
+
+    def draw_logits(self, user: Tensor, item: Tensor) -> Tensor:
+        return torch.stack([model.score(user, item) for model in self.models])
+
+    def score(self, user: Tensor, item: Tensor) -> Tensor:
+        """Log predictive probability ``ln 1/S Σ_s σ(x⁽ˢ⁾)``."""
+        return logsigmoid(self.draw_logits(user, item)).logsumexp(0) - math.log(len(self.models))
+
+
+@dataclass(frozen=True)
+class MCDropout(Predictive):
+    """Dropout that goes on after training, each draw with other parts dropped. Gal and Ghahramani,
+    "Dropout as a Bayesian Approximation" (2016).
+
+    Args:
+        model: A model fitted with dropout; scores are at their expectation.
+        draws: Number of draws ``S``.
+        seed: Seed of what is dropped.
+
+    Raises:
+        ValueError: Nothing in the model is ever dropped.
+    """
+
+    model: Model
+    draws: int = 50
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not any(isinstance(m, nn.Dropout) and m.p > 0 for m in self.model.modules()):
+            raise ValueError("the model has no dropout: build and fit it with dropout above 0")
+
+    @property
+    def histories(self) -> Histories:
+        return self.model.histories
+
+    @torch.no_grad()
+    def draw_logits(self, user: Tensor, item: Tensor) -> Tensor:
+        was_training, drawn = self.model.training, []
+        self.model.train()
+        try:
+            with torch.random.fork_rng():
+                torch.manual_seed(self.seed)
+                for some in item.split(2000, dim=1):  # bounds memory
+                    batch = candidates(self.histories, user, some).to(self.model.device)
+                    logits = [self.model.expected_logits(batch).cpu() for _ in range(self.draws)]
+                    drawn.append(torch.stack(logits))
+        finally:
+            self.model.train(was_training)
+        return torch.cat(drawn, dim=2)
+
+    def score(self, user: Tensor, item: Tensor) -> Tensor:
+        """The model's, with nothing dropped."""
+        return self.model.score(user, item)
