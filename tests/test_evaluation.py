@@ -1,22 +1,24 @@
 """Metrics against other libraries, protocols against sets, intervals against theory."""
 
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
+import pytrec_eval
 import torch
-from scipy import optimize
 from sklearn.metrics import average_precision_score, ndcg_score
 from torchmetrics.functional.retrieval import (
     retrieval_hit_rate,
     retrieval_normalized_dcg,
     retrieval_precision,
     retrieval_recall,
+    retrieval_reciprocal_rank,
 )
 
 import bayes_recsys as br
 from bayes_recsys.evaluation import metrics
 from bayes_recsys.evaluation.protocols import cases, sampled
-from tests.conftest import make
 
 RNG = np.random.default_rng(0)
 
@@ -40,12 +42,123 @@ def test_metrics_agree_with_torchmetrics_and_sklearn(n_relevant, k):
             (metrics.precision, retrieval_precision),
             (metrics.recall, retrieval_recall),
             (metrics.ndcg, retrieval_normalized_dcg),
+            (metrics.reciprocal_rank, retrieval_reciprocal_rank),
         ):
             assert ours(hits, n, k)[0] == pytest.approx(other(*theirs, top_k=k).item(), abs=1e-6)
         by_sklearn = ndcg_score(relevant[None].astype(int), score[None], k=k)
         assert metrics.ndcg(hits, n, k)[0] == pytest.approx(by_sklearn, abs=1e-6)
         whole = average_precision_score(relevant, score)
         assert metrics.average_precision(hits, n, 20)[0] == pytest.approx(whole, abs=1e-6)
+
+
+class Tied:
+    """Integer scores: most candidates tie."""
+
+    def __init__(self, split):
+        rng = np.random.default_rng(5)
+        shape = split.interactions.n_users, split.interactions.n_items
+        self.values = torch.from_numpy(rng.integers(0, 4, shape)).float()
+
+    def score(self, user, item):
+        return self.values[user].gather(1, item)
+
+
+def test_evaluation_agrees_with_trec_eval_and_torchmetrics(monkeypatch):
+    """Scores with ties, users without test items, fewer candidates than k: what ``evaluate`` reports for
+    each user against two libraries that are given the lists it ranked."""
+    rng = np.random.default_rng(0)
+    # Too short to test; usual; hardly anything left to rank.
+    lengths = [2] * 5 + [15] * 20 + [28] * 5
+    rows = [(u, i) for u, n in enumerate(lengths) for i in rng.choice(30, n, replace=False)]
+    data = br.data.from_frame(pd.DataFrame(rows, columns=["user", "item"]))
+    with pytest.warns(br.data.DataWarning, match="left out"):
+        split = br.data.split(data, seed=0)
+    seen = []
+
+    def recorded(hits, n_relevant, ks):
+        seen.append((hits, n_relevant))
+        return metrics.all_metrics(hits, n_relevant, ks)
+
+    module = sys.modules["bayes_recsys.evaluation.evaluate"]
+    monkeypatch.setattr(module, "all_metrics", recorded)
+    ks = (1, 5, 10, 20)
+    per_user = br.evaluate(Tied(split), split, ks=ks).per_user
+    assert len(per_user) == 25
+    candidates = {
+        split.interactions.user_ids[u]: len(c) for u, c, _ in cases(split, "full", "test", 0)
+    }
+    assert min(candidates.values()) < 10
+    ((hits, n_relevant),) = seen
+    for user, row, n in zip(per_user.index, hits, n_relevant, strict=True):
+        relevant = np.append(
+            row, np.ones(n - row.sum(), dtype=bool)
+        )  # those not in the list come last
+        ranked = {f"d{i}": float(-i) for i in range(len(relevant))}
+        qrel = {user: {f"d{i}": 1 for i in np.flatnonzero(relevant)}}
+        for k in ks:
+            run = {user: dict(list(ranked.items())[: min(k, len(row))])}
+            trec = pytrec_eval.RelevanceEvaluator(
+                qrel,
+                {
+                    f"success.{k}",
+                    f"ndcg_cut.{k}",
+                    f"P.{k}",
+                    f"recall.{k}",
+                    f"map_cut.{k}",
+                    "recip_rank",
+                },
+            ).evaluate(run)[user]
+            ours = per_user.loc[user]
+            for name, theirs in (
+                (f"hr@{k}", f"success_{k}"), (f"ndcg@{k}", f"ndcg_cut_{k}"), (f"precision@{k}", f"P_{k}"),
+                (f"recall@{k}", f"recall_{k}"), (f"map@{k}", f"map_cut_{k}"), (f"mrr@{k}", "recip_rank"),
+            ):  # fmt: skip
+                assert ours[name] == pytest.approx(trec[theirs], abs=1e-6)
+            scores = torch.arange(len(relevant), 0, -1).float(), torch.from_numpy(relevant)
+            for name, function in (
+                ("hr", retrieval_hit_rate),
+                ("ndcg", retrieval_normalized_dcg),
+                ("precision", retrieval_precision),
+                ("recall", retrieval_recall),
+                ("mrr", retrieval_reciprocal_rank),
+            ):
+                theirs = function(*scores, top_k=k).item()
+                assert ours[f"{name}@{k}"] == pytest.approx(theirs, abs=1e-6)
+
+
+def test_ties_get_their_expectation(split):
+    """The mean over tie-breaks is scikit-learn's NDCG, which averages over them."""
+    tied = Tied(split)
+    ours = np.mean(
+        [br.evaluate(tied, split, ks=(5,), seed=s).per_user["ndcg@5"] for s in range(100)], axis=0
+    )
+    theirs = [
+        ndcg_score(r[None].astype(int), tied.values[u, c].numpy()[None], k=5)
+        for u, c, r in cases(split, "full", "test", 0)
+    ]
+    assert np.mean(ours) == pytest.approx(np.mean(theirs), abs=0.005)
+    assert np.abs(ours - theirs).max() < 0.2
+
+
+def test_novelty_coverage_and_gini_against_loops():
+    top = np.array([[0, 1, 2], [1, 0, 3], [1, 4, -1]])
+    counts, n_users, n_items = np.array([9, 3, 0, 1, 4, 2]), 9, 6
+    for k in (1, 2, 3):
+        lists = [[i for i in row[:k] if i >= 0] for row in top]
+        bits = [np.mean([-np.log2((counts[i] + 1) / 10) for i in row]) for row in lists]
+        np.testing.assert_allclose(metrics.novelty(top, counts, n_users, k), bits)
+        flat = [i for row in lists for i in row]
+        assert metrics.coverage(top, n_items, k) == len(set(flat)) / n_items
+        often = np.array([flat.count(i) for i in range(n_items)], float)
+        apart = np.abs(often[:, None] - often).mean() / (2 * often.mean())
+        assert metrics.gini(top, n_items, k) == pytest.approx(apart)
+
+
+def test_lists_of_an_evaluation_cover_the_catalogue(split):
+    everyone_alike = br.evaluate(br.baselines.Popularity(split), split, ks=(5,)).catalogue
+    own = br.evaluate(Oracle(split), split, ks=(5,)).catalogue
+    assert everyone_alike.loc[5, "coverage"] < own.loc[5, "coverage"]
+    assert everyone_alike.loc[5, "gini"] > own.loc[5, "gini"]
 
 
 def test_average_precision_by_hand():
@@ -169,6 +282,7 @@ def test_report_is_a_table(split):
     assert "full ranking of the test part" in text
     assert "ndcg" in text
     assert "@10" in text
+    assert "coverage" in text
 
 
 @pytest.mark.parametrize(
@@ -204,88 +318,3 @@ def test_popularity_on_real_data(latest_small):
     }
     assert at["sampled"] == pytest.approx(0.362, abs=0.02)
     assert at["full"] == pytest.approx(0.122, abs=0.01)
-
-
-class TestPredictiveNll:
-    def test_of_a_deterministic_model_is_the_cross_entropy(self, split, histories):
-        model = make(br.models.BAMF, histories, user_scores=br.Point())
-        nll = br.predictive_nll(br.Posterior(model, draws=2), split, negatives=3, seed=5)
-        assert len(nll) == int((split.items_by_user("test").lengths > 0).sum())
-        user = int(nll.index[4])
-        positive = split.items_by_user("test").row(user)
-        negative = br.data.negative_sampler(split).draw(
-            torch.full_like(positive, user), 3, np.random.default_rng([5, user])
-        )
-        item = torch.cat([positive, negative.flatten()])
-        logits = model.score(torch.tensor([user]), item[None])[0]
-        label = (torch.arange(len(item)) < len(positive)).float()
-        expected = torch.nn.functional.binary_cross_entropy_with_logits(logits, label)
-        assert nll.iloc[4] == pytest.approx(expected.item(), rel=1e-5)
-
-    def test_averages_probabilities_not_logarithms(self, split, histories):
-        model = make(br.models.BAMF, histories, size=0.3)
-        nll = br.predictive_nll(br.Posterior(model, draws=20), split).iloc[0]
-        user = histories.user_codes([br.predictive_nll(model, split).index[0]])
-        positive = split.items_by_user("test").row(int(user))
-        rng = np.random.default_rng([0, int(user)])
-        sampler = br.data.negative_sampler(split)
-        negative = sampler.draw(user.expand(len(positive)), 4, rng).flatten()
-        item = torch.cat([positive, negative])
-        draws = br.draw(model, user, item[None], draws=20).logits[:, 0]
-        sign = torch.where(torch.arange(len(item)) < len(positive), 1.0, -1.0)
-        expected = -(sign * draws).sigmoid().mean(0).log().mean()
-        assert nll == pytest.approx(expected.item(), rel=1e-4)
-
-    def test_the_prior_predicts_worse_than_a_fitted_posterior(self, split, histories):
-        torch.manual_seed(0)
-        model = br.models.BAMF(histories, user_scores=br.Scores(prior=br.LogNormal(2.0)))
-        br.fit(model, split, max_epochs=30, learning_rate=1e-2, progress=False)
-        posterior, prior = (
-            br.predictive_nll(br.Posterior(model, source=source), split).mean()
-            for source in ("posterior", "prior")
-        )
-        assert posterior < prior
-
-    def test_bad_arguments(self, split, histories):
-        with pytest.raises(ValueError, match="source must be"):
-            br.predictive_nll(br.Posterior(make(br.models.BAMF, histories), source="guide"), split)
-
-
-class TestSlim:
-    def test_minimises_its_objective(self, split):
-        """Against a general-purpose bounded minimiser, for a few items."""
-        slim = br.baselines.SLIM(split, l1=0.5, l2=2.0)
-        Y = slim.rows.toarray()
-        for item in (0, 3, 40):
-            others = np.delete(np.arange(Y.shape[1]), item)
-
-            def objective(w, item=item, others=others):
-                rest = Y[:, item] - Y[:, others] @ w
-                value = 0.5 * rest @ rest + 0.5 * w.sum() + w @ w
-                return value, -Y[:, others].T @ rest + 0.5 + 2 * w
-
-            best = optimize.minimize(
-                objective, np.zeros(len(others)), jac=True, bounds=[(0, None)] * len(others)
-            )
-            ours = slim.weights[:, [item]].toarray()[:, 0]
-            assert ours[item] == 0
-            assert objective(ours[others])[0] == pytest.approx(best.fun, rel=1e-3)
-            np.testing.assert_allclose(ours[others], best.x, atol=5e-3)
-
-    def test_scores_are_sums_of_weights(self, split):
-        slim = br.baselines.SLIM(split)
-        own = split.items_by_user("train").row(4).numpy()
-        score = slim.score(torch.tensor([4]), torch.tensor([[7, 9]]))[0]
-        expected = slim.weights[own][:, [7, 9]].sum(0)
-        np.testing.assert_allclose(score, expected, rtol=1e-5)
-
-    def test_finds_structure(self, split):
-        ndcg = {
-            type(s).__name__: br.evaluate(s, split).per_user["ndcg@10"].mean()
-            for s in (br.baselines.SLIM(split), br.baselines.Popularity(split))
-        }
-        assert ndcg["SLIM"] > ndcg["Popularity"]
-
-    def test_bad_arguments(self, split):
-        with pytest.raises(ValueError, match="l1 must be positive"):
-            br.baselines.SLIM(split, l1=0.0)

@@ -39,7 +39,7 @@ class IALS:
         *,
         factors: int = 64,
         l2: float = 10.0,
-        alpha: float = 10.0,
+        alpha: float = 1.0,
         iterations: int = 15,
         seed: int = 0,
     ):

@@ -27,11 +27,12 @@ def compare(
     Bootstrap", 2007). ``p`` is twice the share of resamples in which the difference has the other sign
     or is zero; ``p_holm`` is adjusted for all comparisons of the table (Holm, 1979).
 
-    Few seeds say little about seeds: with five, what varies between them is underestimated by a fifth.
+    One seed says nothing about seeds, a few say little: with five, what varies between them is
+    underestimated by a fifth.
 
     Args:
         evaluations: By name, the evaluation of a model, or one for every seed, in the same order for
-            all models. Evaluations of one seed are of the same users.
+            all models; all of the same users.
         metric: A column of ``Evaluation.per_user``.
         against: Name of the model that the others are compared with.
         confidence: Of the intervals.
@@ -57,17 +58,17 @@ def compare(
     """
     by_name = {n: [e] if isinstance(e, Evaluation) else list(e) for n, e in evaluations.items()}
     _check(by_name, metric, against)
-    values = _values(by_name, metric)
+    values = np.array([[one.per_user[metric] for one in ones] for ones in by_name.values()], float)
     draws = np.concatenate(list(_resampled(values, resamples, np.random.default_rng(seed))), axis=1)
     reference = list(by_name).index(against)
     tails = [(1 - confidence) / 2, (1 + confidence) / 2]
     rows = []
-    for name, mean, drawn in zip(by_name, np.nanmean(values, axis=(1, 2)), draws, strict=True):
+    for name, mean, drawn in zip(by_name, values.mean(axis=(1, 2)), draws, strict=True):
         low, high = np.quantile(drawn, tails)
         row = {"model": name, "mean": mean, "low": low, "high": high}
         if name != against:
             apart = drawn - draws[reference]
-            row["difference"] = mean - np.nanmean(values[reference])
+            row["difference"] = mean - values[reference].mean()
             row["difference_low"], row["difference_high"] = np.quantile(apart, tails)
             other_side = min((apart <= 0).sum(), (apart >= 0).sum())
             row["p"] = min(1.0, 2 * (1 + other_side) / (1 + resamples))
@@ -90,34 +91,24 @@ def holm(p: pd.Series) -> pd.Series:
     return adjusted.reindex(p.index)
 
 
-def _values(by_name: dict[str, list[Evaluation]], metric: str) -> np.ndarray:
-    """``[models, seeds, users]``; NaN where a user was not evaluated with a seed."""
-    first = next(iter(by_name.values()))
-    users = pd.concat([one.per_user.index.to_series() for one in first]).unique()
-    return np.array(
-        [[one.per_user[metric].reindex(users) for one in ones] for ones in by_name.values()], float
-    )
-
-
 def _resampled(
     values: np.ndarray, resamples: int, rng: np.random.Generator
 ) -> Iterator[np.ndarray]:
-    """Means of resampled seeds and users, ``[models, ..]``, some resamples at a time."""
+    """Means of resampled seeds and users of ``values [models, seeds, users]``, ``[models, ..]``, some
+    resamples at a time."""
     _, n_seeds, n_users = values.shape
-    present = ~np.isnan(values[0])
-    values = np.nan_to_num(values)
     for start in range(0, resamples, 500):
         size = min(500, resamples - start)
         seeds = rng.multinomial(n_seeds, np.full(n_seeds, 1 / n_seeds), size)
         users = rng.multinomial(n_users, np.full(n_users, 1 / n_users), size)
-        total = np.einsum("rs,msr->mr", seeds, values @ users.T)
-        yield total / np.einsum("rs,sr->r", seeds, present @ users.T)
+        yield np.einsum("rs,msr->mr", seeds, values @ users.T) / (n_seeds * n_users)
 
 
 def _check(by_name: dict[str, list[Evaluation]], metric: str, against: str) -> None:
     if against not in by_name:
         raise ValueError(f"against={against!r} is none of {', '.join(map(repr, by_name))}")
     reference = by_name[against]
+    users = reference[0].per_user.index if reference else None
     for name, ones in by_name.items():
         if len(ones) != len(reference) or not ones:
             raise ValueError(
@@ -134,5 +125,5 @@ def _check(by_name: dict[str, list[Evaluation]], metric: str, against: str) -> N
                 raise ValueError(
                     f"{name!r} has no {metric!r}; it has {', '.join(one.per_user.columns)}"
                 )
-            if not one.per_user.index.equals(other.per_user.index):
+            if not one.per_user.index.equals(users):
                 raise ValueError(f"{name!r} and {against!r} were not evaluated on the same users")

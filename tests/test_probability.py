@@ -1,0 +1,145 @@
+"""Probabilities against cross entropy, simulations with known truth, and other estimators."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from scipy.special import expit, logit
+from sklearn.linear_model import LogisticRegression
+
+import bayes_recsys as br
+from bayes_recsys.evaluation import (
+    brier,
+    calibration_error,
+    corrected,
+    predicted_pairs,
+    reliability,
+)
+from tests.conftest import make
+
+
+class TestPredictiveNll:
+    def test_of_a_deterministic_model_is_the_cross_entropy(self, split, histories):
+        model = make(br.models.BAMF, histories, user_scores=br.Point())
+        nll = br.predictive_nll(br.Posterior(model, draws=2), split, negatives=3, seed=5)
+        assert len(nll) == int((split.items_by_user("test").lengths > 0).sum())
+        user = int(nll.index[4])
+        positive = split.items_by_user("test").row(user)
+        negative = br.data.negative_sampler(split).draw(
+            torch.full_like(positive, user), 3, np.random.default_rng([5, user])
+        )
+        item = torch.cat([positive, negative.flatten()])
+        logits = model.score(torch.tensor([user]), item[None])[0]
+        label = (torch.arange(len(item)) < len(positive)).float()
+        expected = torch.nn.functional.binary_cross_entropy_with_logits(logits, label)
+        assert nll.iloc[4] == pytest.approx(expected.item(), rel=1e-5)
+
+    def test_averages_probabilities_not_logarithms(self, split, histories):
+        model = make(br.models.BAMF, histories, size=0.3)
+        nll = br.predictive_nll(br.Posterior(model, draws=20), split).iloc[0]
+        user = histories.user_codes([br.predictive_nll(model, split).index[0]])
+        positive = split.items_by_user("test").row(int(user))
+        rng = np.random.default_rng([0, int(user)])
+        sampler = br.data.negative_sampler(split)
+        negative = sampler.draw(user.expand(len(positive)), 4, rng).flatten()
+        item = torch.cat([positive, negative])
+        draws = br.draw(model, user, item[None], draws=20).logits[:, 0]
+        sign = torch.where(torch.arange(len(item)) < len(positive), 1.0, -1.0)
+        expected = -(sign * draws).sigmoid().mean(0).log().mean()
+        assert nll == pytest.approx(expected.item(), rel=1e-4)
+
+    def test_the_prior_predicts_worse_than_a_fitted_posterior(self, split, histories):
+        torch.manual_seed(0)
+        model = br.models.BAMF(histories, user_scores=br.Scores(prior=br.LogNormal(2.0)))
+        br.fit(model, split, max_epochs=30, learning_rate=1e-2, progress=False)
+        posterior, prior = (
+            br.predictive_nll(br.Posterior(model, source=source), split).mean()
+            for source in ("posterior", "prior")
+        )
+        assert posterior < prior
+
+    def test_bad_arguments(self, split, histories):
+        with pytest.raises(ValueError, match="source must be"):
+            br.predictive_nll(br.Posterior(make(br.models.BAMF, histories), source="guide"), split)
+
+
+def pairs_of(probability, label, user=None):
+    columns = {"user": user, "label": label, "probability": probability}
+    return pd.DataFrame({name: values for name, values in columns.items() if values is not None})
+
+
+class TestPredictedPairs:
+    def test_are_the_held_out_positives_and_their_negatives(self, split, histories):
+        pairs = predicted_pairs(make(br.models.BAMF, histories), split, negatives=3)
+        train, test = split.items_by_user("train"), split.items_by_user("test")
+        for user, of_user in pairs.groupby("user"):
+            code = int(histories.user_codes([user]))
+            item = histories.item_codes(of_user["item"])
+            known = set(train.row(code).tolist())
+            assert set(of_user["item"][of_user["label"] == 1]) == set(
+                histories.item_ids[test.row(code).numpy()]
+            )
+            assert not known & set(item.tolist())
+            assert (of_user["label"] == 0).sum() == 3 * (of_user["label"] == 1).sum()
+
+    def test_likelihood_is_that_of_the_probability(self, split, histories):
+        pairs = predicted_pairs(make(br.models.BAMF, histories), split)
+        p, y = pairs["probability"], pairs["label"]
+        expected = np.log(np.where(y == 1, p, 1 - p))
+        np.testing.assert_allclose(pairs["log_likelihood"], expected, rtol=1e-6)
+        assert brier(pairs).mean() == pytest.approx(
+            ((p - y) ** 2).groupby(pairs["user"]).mean().mean()
+        )
+
+    def test_an_empty_part_is_refused(self, synthetic):
+        with pytest.warns(br.data.DataWarning):
+            split = br.data.split(synthetic.interactions, ratio=(1, 1, 0.001))
+        model = make(br.models.BAMF, br.data.histories(split))
+        with pytest.raises(ValueError, match="no user has an item in the test part"):
+            predicted_pairs(model, split)
+
+
+class TestCalibration:
+    rng = np.random.default_rng(0)
+    p = rng.uniform(size=40_000)
+    uniform = rng.uniform(size=40_000)
+
+    def test_reliability_lies_on_the_truth(self):
+        """Frequencies are the squares of what is said."""
+        curve = reliability(pairs_of(self.p, (self.uniform < self.p**2).astype(int)), bins=20)
+        assert len(curve) == 20
+        np.testing.assert_allclose(curve["observed"], curve["predicted"] ** 2, atol=0.04)
+
+    @pytest.mark.parametrize("shift", [0.0, 0.05, 0.1, 0.2])
+    def test_error_is_how_far_off_probabilities_are(self, shift):
+        p = 0.3 + 0.4 * self.p
+        error = calibration_error(pairs_of(p + shift, (self.uniform < p).astype(int)))
+        assert error == pytest.approx(shift, abs=0.012)
+
+
+class TestCorrected:
+    def test_against_a_simulated_catalogue(self):
+        """A logistic truth, a learner that sees positives and four sampled negatives for each, and its
+        probabilities on the whole."""
+        rng = np.random.default_rng(0)
+        x = rng.normal(size=400_000)
+        y = rng.uniform(size=len(x)) < expit(-6 + 1.5 * x)
+        positive = np.flatnonzero(y)
+        negative = rng.choice(np.flatnonzero(~y), 4 * len(positive), replace=False)
+        seen = np.concatenate([positive, negative])
+        learner = LogisticRegression(C=1e6).fit(x[seen, None], y[seen])
+        raw = learner.predict_proba(x[:, None])[:, 1]
+        right = corrected(raw, negatives=4, prevalence=y.mean())
+        assert raw.sum() > 10 * y.sum()
+        assert right.sum() == pytest.approx(y.sum(), rel=0.03)
+        truth = logit(expit(-6 + 1.5 * x))
+        assert np.abs(logit(right) - truth).max() < 0.6
+
+    def test_the_samplers_own_prevalence_changes_nothing(self):
+        p = np.array([0.01, 0.3, 0.99])
+        np.testing.assert_allclose(corrected(p, negatives=4, prevalence=0.2), p)
+
+    @pytest.mark.parametrize("options", [{"negatives": 0, "prevalence": 0.5}, {"negatives": 1, "prevalence": 1.0}])  # fmt: skip
+    def test_bad_arguments(self, options):
+        with pytest.raises(ValueError, match=r"negatives must|prevalence must"):
+            corrected(np.array([0.5]), **options)
