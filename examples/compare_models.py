@@ -1,12 +1,13 @@
 """Train the models of the package on the same split and rank the same test items with each.
 
+    .venv/bin/python -m pip install -e ".[benchmarks]"
     .venv/bin/python examples/compare_models.py --smoke
     .venv/bin/python examples/compare_models.py --data latest-small --out runs/comparison
 
 Writes into the output folder one file a run (runs that are there are not repeated, so that it can be
-stopped and resumed, or split by --models and put together by a last run without), and comparison.csv and comparison.md:
-means over users and seeds with a 95 % bootstrap interval in which users and seeds are resampled.
-A seed decides split, initial weights, negatives and draws.
+stopped and resumed, or split by --models and put together by a last run without), and comparison.csv,
+comparison.md and comparison.png: means over users and seeds with 95 % bootstrap intervals, and paired
+differences from the best of the baselines. A seed decides split, initial weights, negatives and draws.
 """
 
 from __future__ import annotations
@@ -16,107 +17,21 @@ import json
 import os
 import sys
 import time
-from dataclasses import dataclass, field, fields
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
+from settings import BASELINES, SETTINGS
 
 import bayes_recsys as br
 from bayes_recsys.data import MOVIELENS, DataError, Interactions
-from bayes_recsys.families import LogNormal, Point
-from bayes_recsys.models import (
-    AML,
-    ARL,
-    BAMF,
-    DACR,
-    DELF,
-    FISM,
-    GMF,
-    MLP,
-    NAIS,
-    Affection,
-    Association,
-    CFNet,
-    CFNetML,
-    CFNetRL,
-    DRNet,
-    Model,
-    NeuMF,
-)
-from bayes_recsys.scores import Scores
+from bayes_recsys.evaluation import Evaluation, brier, calibration_error, predicted_pairs
+from bayes_recsys.evaluation.plots import plot_comparison
 
-METRICS = ("ndcg@10", "hr@10")
 PROTOCOLS = ("full", "sampled")
-
-
-@dataclass(frozen=True)
-class Setting:
-    """How a model is built and trained."""
-
-    model: type[Model]
-    options: dict = field(default_factory=dict)
-    learning_rate: float = 2e-3
-    weight_decay: float = 0.1
-    kl_weight: float = 1.0
-    kl_reduction: str = "sum"
-    pairs: int = 1024
-    patience: int = 10
-
-    @property
-    def training(self) -> dict[str, float | str]:
-        """The arguments of ``fit``."""
-        names = (f.name for f in fields(self) if f.name not in ("model", "options"))
-        return {name: getattr(self, name) for name in names}
-
-
-DEFAULT = {
-    "GMF": Setting(GMF),
-    "MLP": Setting(MLP),
-    "NeuMF": Setting(NeuMF),
-    "CFNet-rl": Setting(CFNetRL),
-    "CFNet-ml": Setting(CFNetML),
-    "CFNet": Setting(CFNet),
-    "ARL": Setting(ARL),
-    "AML": Setting(AML),
-    "DACR": Setting(DACR),
-    "FISM": Setting(FISM),
-    "NAIS": Setting(NAIS),
-    "affection": Setting(Affection),
-    "association": Setting(Association),
-    "association, random scores": Setting(Association, {"scores": Scores()}),
-    "DRNet": Setting(DRNet),
-    "DRNet, random scores": Setting(DRNet, {"scores": Scores()}),
-    "DELF": Setting(DELF),
-    "DELF, random scores": Setting(DELF, {"scores": Scores()}),
-    "BAMF, no random scores": Setting(BAMF, {"user_scores": Point()}),
-    "BAMF": Setting(BAMF),
-    "BAMF, both histories": Setting(BAMF, {"history": "both"}),
-}
-
-# The public implementations' training: hardly any decay, soon stopped. Their batches are of 256 pairs and
-# their step is half; ours are four times as large.
-TRAINING = {"learning_rate": 2e-3, "weight_decay": 1e-5, "patience": 5}
-# Random on both sides, of given width, under the public implementation's effective objective.
-BOTH = Scores(LogNormal(0.1), LogNormal(1.0), scope="interaction", prior_mean="contextual")
-# With dot energy and pooled vectors alone, the best of the paper's follow-up.
-BAYESIAN = {"strength": "user", "user_scores": BOTH, "item_scores": BOTH}
-TEMPERED = {"kl_weight": 0.01, "kl_reduction": "mean"}
-PUBLISHED = {
-    "affection": Setting(Affection, {"dropout": 0.0}, **TRAINING),
-    "association": Setting(Association, **TRAINING),
-    "DRNet": Setting(DRNet, **TRAINING),
-    "BAMF": Setting(BAMF, BAYESIAN, **TRAINING, **TEMPERED),
-    "BAMF, both histories": Setting(BAMF, {**BAYESIAN, "history": "both"}, **TRAINING, **TEMPERED),
-    "ARL": Setting(ARL, **TRAINING),
-    "AML": Setting(AML, **TRAINING),
-    "DACR": Setting(DACR, **TRAINING),
-    "DELF": Setting(DELF, **TRAINING),
-}
-SETTINGS = {"default": DEFAULT, "published": PUBLISHED}
-# Fitted at once, without Pyro.
-BASELINES = {"popularity": br.baselines.Popularity, "SLIM": br.baselines.SLIM}
+SHOWN = "ndcg@10"
 
 
 def run(name: str, data: Interactions, seed: int, options: argparse.Namespace) -> dict:
@@ -125,84 +40,129 @@ def run(name: str, data: Interactions, seed: int, options: argparse.Namespace) -
     report = {"about": about(name, data, options)}
     started = time.perf_counter()
     if name in BASELINES:
-        scorer = BASELINES[name](split)
-        report |= {"parameters": 0, "seconds": time.perf_counter() - started, "epoch": 0}
+        baseline = BASELINES[name]
+        scorer = baseline.scorer(split, **baseline.options)
+        report["seconds"] = time.perf_counter() - started
     else:
         setting = SETTINGS[options.settings][name]
         torch.manual_seed(seed)
         scorer = setting.model(br.data.histories(split), **setting.options)
-        fit = br.fit(
-            scorer, split, **setting.training, negatives_exclude=options.negatives_exclude,
-            max_epochs=options.epochs, seed=seed, progress=False,
-        )  # fmt: skip
+        with warnings.catch_warnings():
+            # What scores learned is another study's question, and two epochs teach little.
+            warnings.simplefilter("ignore", br.inference.CollapseWarning)
+            fit = br.fit(
+                scorer, split, **setting.training, negatives_exclude=options.negatives_exclude,
+                max_epochs=options.epochs, seed=seed, progress=False,
+            )  # fmt: skip
         if fit.stopped == "interrupted":  # a run cut short is no result
             raise KeyboardInterrupt
         report["parameters"] = sum(p.numel() for p in scorer.parameters())
         report["seconds"] = float(fit.history["seconds"].median())
         report["epoch"] = fit.best_epoch
-        report["validation"] = float(fit.history["ndcg@10"].max())
-        report["nll"] = float(
-            br.predictive_nll(br.Posterior(scorer, seed=seed), split, seed=seed).mean()
-        )
+        pairs = predicted_pairs(br.Posterior(scorer, seed=seed), split, seed=seed)
+        nll = -pairs.groupby("user", sort=False)["log_likelihood"].mean()
+        report["probability"] = {"nll": rounded(nll), "brier": rounded(brier(pairs))}
+        report["calibration error"] = calibration_error(pairs)
     for protocol in PROTOCOLS:
-        per_user = br.evaluate(scorer, split, protocol=protocol, ks=(10,)).per_user
-        report |= {f"{protocol} {metric}": per_user[metric].round(6).tolist() for metric in METRICS}
+        evaluation = br.evaluate(scorer, split, protocol=protocol, ks=(10,))
+        report[protocol] = {metric: rounded(v) for metric, v in evaluation.per_user.items()}
+        if protocol == "full":
+            report["catalogue"] = evaluation.catalogue.loc[10].to_dict()
     return report
+
+
+def rounded(values: pd.Series) -> list[float]:
+    return values.round(6).tolist()
 
 
 def about(name: str, data: Interactions, options: argparse.Namespace) -> str:
     """What a finished run must agree in to be taken for this one."""
     if name in BASELINES:
-        return f"{data}, {name}"
+        return f"{data}, {name}, {BASELINES[name].options}"
     setting = SETTINGS[options.settings][name]
     return (
-        f"{data}, {setting.model.__name__}, {setting.options}, {setting.training}, negatives outside {options.negatives_exclude}, "
-        f"at most {options.epochs} epochs"
+        f"{data}, {setting.model.__name__}, {setting.options}, {setting.training}, negatives outside "
+        f"{options.negatives_exclude}, at most {options.epochs} epochs"
     )
 
 
-def interval(of_seeds: list[list[float]], resamples: int = 2000) -> tuple[float, float, float]:
-    """Mean over users and seeds, and its 95 % bootstrap interval: seeds are resampled, and within a
-    seed its users."""
-    rng = np.random.default_rng(0)
-    means = np.array(
-        [
-            [np.mean(rng.choice(values, len(values))) for values in of_seeds]
-            for _ in range(resamples)
-        ]
-    )
-    chosen = rng.integers(len(of_seeds), size=means.shape)
-    low, high = np.quantile(np.take_along_axis(means, chosen, axis=1).mean(1), [0.025, 0.975])
-    return float(np.mean([np.mean(values) for values in of_seeds])), float(low), float(high)
+def evaluations(reports: dict[str, list[dict]], kind: str) -> dict[str, list[Evaluation]]:
+    """What was measured of every user, of those models that have it."""
+    return {
+        name: [Evaluation(kind, "test", pd.DataFrame(one[kind]), pd.DataFrame()) for one in runs]
+        for name, runs in reports.items()
+        if kind in runs[0]
+    }
+
+
+def opponent(reports: dict[str, list[dict]]) -> str:
+    """The best of the baselines by full ranking; of the models, where there is no baseline."""
+    among = [name for name in reports if name in BASELINES] or list(reports)
+    return max(among, key=lambda name: np.mean([one["full"][SHOWN] for one in reports[name]]))
 
 
 def table(reports: dict[str, list[dict]]) -> pd.DataFrame:
-    """One row a model; means over seeds."""
-    rows = []
-    for name, runs in reports.items():
-        row = {"model": name, "seeds": len(runs), "parameters": runs[0]["parameters"]}
-        row["seconds"] = np.median([one["seconds"] for one in runs])
-        row["epoch"] = np.mean([one["epoch"] for one in runs])
-        for column in (f"{p} {m}" for p in PROTOCOLS for m in METRICS):
-            mean, low, high = interval([one[column] for one in runs])
-            row |= {column: mean, f"{column} low": low, f"{column} high": high}
-        row["nll"] = np.mean([one.get("nll", np.nan) for one in runs])
-        rows.append(row)
-    return pd.DataFrame(rows)
+    """One row a model, in the order of the reports; means over seeds."""
+    parts = []
+    for kind in (*PROTOCOLS, "probability"):
+        of_kind = evaluations(reports, kind)
+        if not of_kind:
+            continue
+        against = opponent({name: reports[name] for name in of_kind})
+        for metric in next(iter(of_kind.values()))[0].per_user:
+            compared = br.compare(of_kind, metric, against=against).reindex(list(reports))
+            parts.append(compared.rename(columns=lambda c, m=f"{kind} {metric}": f"{m} {c}"))
+    rows = {
+        name: {
+            "seeds": len(runs),
+            **{c: np.mean([one["catalogue"][c] for one in runs]) for c in ("coverage", "gini")},
+            "calibration error": np.mean([one.get("calibration error", np.nan) for one in runs]),
+            "parameters": runs[0].get("parameters", np.nan),
+            "seconds": np.median([one["seconds"] for one in runs]),
+            "epoch": np.mean([one.get("epoch", np.nan) for one in runs]),
+        }
+        for name, runs in reports.items()
+    }
+    return pd.concat([*parts, pd.DataFrame.from_dict(rows, orient="index")], axis=1)
 
 
-def markdown(frame: pd.DataFrame) -> str:
-    titles = {f"{p} {m}": f"{m.upper()}, {p}" for p in PROTOCOLS for m in METRICS}
-    head = ["model", *titles.values(), "test NLL", "parameters", "s an epoch", "kept epoch"]
+def cell(row: pd.Series, columns: list[str], sign: str = "") -> str:
+    mean, low, high = (f"{row[column]:{sign}.3f}" for column in columns)
+    return f"{mean} [{low}, {high}]"
+
+
+def markdown(frame: pd.DataFrame, against: str) -> str:
+    full, sampled = ([f"{p} {SHOWN} {c}" for c in ("mean", "low", "high")] for p in PROTOCOLS)
+    apart = [f"full {SHOWN} difference{of}" for of in ("", "_low", "_high")]
+    head = [
+        "model", "NDCG@10, full", f"less {against}", "NDCG@10, 1:99", "novelty", "coverage",
+        "test NLL", "calibration error", "parameters", "seconds", "kept epoch",
+    ]  # fmt: skip
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
-    for row in frame.to_dict("records"):
-        cells = [f"{row[c]:.3f} [{row[f'{c} low']:.3f}, {row[f'{c} high']:.3f}]" for c in titles]
-        trained = row["model"] not in BASELINES
-        cells.append(f"{row['nll']:.3f}" if trained else "")
-        cells.append(f"{row['parameters']:,}" if trained else "")
-        cells.append(f"{row['seconds']:.1f}" if trained else f"{row['seconds']:.1f} in all")
-        cells.append(f"{row['epoch']:.0f}" if trained else "")
-        lines.append(f"| {row['model']} | {' | '.join(cells)} |")
+    for name, row in frame.iterrows():
+        difference = ""
+        if name != against:
+            difference = cell(row, apart, "+")
+            difference += " *" if row[f"full {SHOWN} p_holm"] < 0.05 else ""
+        cells = [
+            name,
+            cell(row, full),
+            difference,
+            cell(row, sampled),
+            f"{row['full novelty@10 mean']:.2f}",
+            f"{row['coverage']:.3f}",
+        ]
+        if name in BASELINES:
+            cells += ["", "", "", f"{row['seconds']:.1f} in all", ""]
+        else:
+            cells += [
+                f"{row['probability nll mean']:.3f}",
+                f"{row['calibration error']:.3f}",
+                f"{row['parameters']:,.0f}",
+                f"{row['seconds']:.1f} an epoch",
+                f"{row['epoch']:.0f}",
+            ]
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -213,7 +173,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--user", help="name of the user column of a ratings file")
     add("--item", help="name of the item column of a ratings file")
     add("--min-rating", type=float, help="leave out ratings below (default: all are positives)")
-    add("--settings", choices=SETTINGS, default="default", help="of models and their training")
+    add("--settings", choices=SETTINGS, default="tuned", help="of models and their training")
     add("--models", nargs="+", help="names; default: all of the settings, and the baselines")
     add("--seeds", type=int, default=3, help="number of seeds (default: 3)")
     add("--epochs", type=int, default=100, help="at most (default: 100)")
@@ -238,6 +198,21 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     return options
 
 
+def finished(path: Path, name: str, data: Interactions, options: argparse.Namespace) -> dict:
+    """The report of a run that is there.
+
+    Raises:
+        ValueError: It is of another run, or not readable.
+    """
+    try:
+        report = json.loads(path.read_text())
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path} is no finished run; delete it") from error
+    if report["about"] != about(name, data, options):
+        raise ValueError(f"{path} is of another run ({report['about']}); choose another --out")
+    return report
+
+
 def main(arguments: list[str] | None = None) -> None:
     options = parse(arguments)
     if options.smoke:
@@ -256,31 +231,28 @@ def main(arguments: list[str] | None = None) -> None:
                 scratch = path.with_suffix(".part")
                 scratch.write_text(json.dumps(run(name, data, seed, options)))
                 os.replace(scratch, path)
-            try:
-                report = json.loads(path.read_text())
-            except json.JSONDecodeError:
-                sys.exit(f"error: {path} is no finished run; delete it")
-            if report["about"] != about(name, data, options):
-                sys.exit(
-                    f"error: {path} is of another run ({report['about']}); choose another --out"
-                )
+            report = finished(path, name, data, options)
             reports.setdefault(name, []).append(report)
-            full, sampled = (np.mean(report[f"{p} ndcg@10"]) for p in PROTOCOLS)
-            print(
-                f"{name}, seed {seed}: NDCG@10 {full:.3f} full, {sampled:.3f} sampled", flush=True
-            )
-    frame = table(reports)
-    frame.to_csv(options.out / "comparison.csv", index=False)
-    (options.out / "comparison.md").write_text(markdown(frame) + "\n")
-    print(f"\n{markdown(frame)}\n")
+            full, sampled = (np.mean(report[protocol][SHOWN]) for protocol in PROTOCOLS)
+            print(f"{name}, seed {seed}: {SHOWN} {full:.3f} full, {sampled:.3f} 1:99", flush=True)
+    frame, against = table(reports), opponent(reports)
+    frame.to_csv(options.out / "comparison.csv", index_label="model")
+    text = markdown(frame, against)
+    (options.out / "comparison.md").write_text(text + "\n")
+    compared = br.compare(evaluations(reports, "full"), SHOWN, against=against)
+    title = f"NDCG@10, full, {data.name}"
+    plot_comparison(compared, metric=title).savefig(options.out / "comparison.png", dpi=150)
+    print(f"\n{text}\n\n*: significant after adjustment for their number (Holm), p < 0.05\n")
     if options.negatives_exclude == "all" and set(options.models) - set(BASELINES):
         print("Held-out items were never drawn as negatives: a leak. Not comparable with others.\n")
-    print(f"Written to {options.out}: comparison.csv, comparison.md")
+    print(f"Written to {options.out}: comparison.csv, comparison.md, comparison.png")
 
 
 if __name__ == "__main__":
     try:
         main()
+    except ModuleNotFoundError as error:
+        sys.exit(f'error: {error}; install the rest with pip install -e ".[benchmarks]"')
     except (DataError, ValueError, FloatingPointError, OSError) as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
