@@ -7,7 +7,7 @@ from bayes_recsys.data.interactions import DataError, DataWarning, Interactions,
 from bayes_recsys.data.movielens import MOVIELENS, data_home, load, load_movielens
 from bayes_recsys.data.negatives import NegativeSampler, negative_sampler
 from bayes_recsys.data.ragged import Ragged
-from bayes_recsys.data.split import Split, leave_one_out, split
+from bayes_recsys.data.split import Split, leave_one_out, split, timeline
 from bayes_recsys.data.synthetic import Synthetic, synthetic
 
 __all__ = [
@@ -33,4 +33,5 @@ __all__ = [
     "read_ratings",
     "split",
     "synthetic",
+    "timeline",
 ]
