@@ -7,6 +7,7 @@ from bayes_recsys.data.interactions import DataError, DataWarning, Interactions,
 from bayes_recsys.data.movielens import MOVIELENS, data_home, load, load_movielens
 from bayes_recsys.data.negatives import NegativeSampler, negative_sampler
 from bayes_recsys.data.ragged import Ragged
+from bayes_recsys.data.saved_split import load_split, save_split
 from bayes_recsys.data.split import Split, leave_one_out, split, timeline
 from bayes_recsys.data.synthetic import Synthetic, synthetic
 
@@ -29,8 +30,10 @@ __all__ = [
     "leave_one_out",
     "load",
     "load_movielens",
+    "load_split",
     "negative_sampler",
     "read_ratings",
+    "save_split",
     "split",
     "synthetic",
     "timeline",
