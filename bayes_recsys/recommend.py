@@ -22,14 +22,15 @@ def recommend(
     seed: int = 0,
     progress: bool = False,
 ) -> pd.DataFrame:
-    """Top-``k`` items per user among those the user has in no part of the data.
+    """Top-``k`` items per user among those the user has nowhere in the data.
 
     Items are ranked with expected scores, as :func:`~bayes_recsys.evaluation.evaluate.evaluate`
     ranks them; the best ``k`` are then drawn from the posterior for their spread.
 
     Args:
         model: A fitted model.
-        users: User ids; ``None`` for all.
+        users: User ids; ``None`` for all that a model can rank for, which are those with a
+            training row.
         k: Items per user, at least 1; fewer if the catalogue has fewer new ones.
         draws: Posterior draws behind each ``sd``, at least 2.
         seed: Seed of the draws.
@@ -43,14 +44,19 @@ def recommend(
 
     Raises:
         KeyError: A user id is unknown.
-        ValueError: ``k`` is below 1, ``draws`` below 2, or ``users`` is empty or a single text.
+        ValueError: ``k`` is below 1, ``draws`` below 2, ``users`` is empty or a single text, or a
+            user has no training row.
     """
     if k < 1:
         raise ValueError(f"k must be at least 1, not {k}")
     if draws < 2:
         raise ValueError(f"draws must be at least 2 for a standard deviation, not {draws}")
     known = model.histories
-    codes = known.user_codes(known.user_ids if users is None else users)
+    trained = known.entries.lengths > 0
+    codes = known.user_codes(known.user_ids[trained.numpy()] if users is None else users)
+    if not trained[codes].all():
+        user = str(known.user_ids[int(codes[~trained[codes]][0])])
+        raise ValueError(f"user {user!r} has no training row: there is nothing to recommend by")
     tables = []
     for user in tqdm(
         codes.tolist(),

@@ -19,7 +19,7 @@ from bayes_recsys.nn import ENERGIES
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", default="100k", help="a MovieLens name, file or folder")
+    parser.add_argument("--data", default="100k", help="name of a data set, ratings file or folder")
     parser.add_argument("--energy", nargs="+", choices=ENERGIES, default=list(ENERGIES))
     parser.add_argument("--epochs", type=int, default=3, help="timed, after one to warm up")
     parser.add_argument("--embedding-dim", type=int, default=32)

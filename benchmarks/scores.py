@@ -154,7 +154,9 @@ def picture(results: dict[str, list[dict]]) -> Figure:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("study", choices=STUDIES)
-    parser.add_argument("--data", default="latest-small", help="a MovieLens name, file or folder")
+    parser.add_argument(
+        "--data", default="latest-small", help="name of a data set, ratings file or folder"
+    )
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=100, help="at most")
     parser.add_argument("--rows", nargs="+", help="names of rows; default: all of the study")

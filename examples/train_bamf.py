@@ -18,14 +18,14 @@ import pandas as pd
 import torch
 
 import bayes_recsys as br
-from bayes_recsys.data import MOVIELENS, DataError
+from bayes_recsys.data import DATASETS, DataError
 from bayes_recsys.diagnostics import plot_attention, plot_loss
 from bayes_recsys.distributions import LEARNED_SCALES
 from bayes_recsys.families import FAMILIES
 from bayes_recsys.nn import COMBINES, ENERGIES
 from bayes_recsys.scores import PRIOR_MEANS, SCOPES
 
-DATA = (*MOVIELENS, "synthetic")
+DATA = (*DATASETS, "synthetic")
 FAMILY_NAMES = {name.lower(): family for name, family in FAMILIES.items()}
 ENDINGS = {
     "epochs": "all epochs done",
@@ -67,9 +67,10 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add("--data", default="100k", help=f"{', '.join(DATA)}, a ratings file or a MovieLens folder")
+    add("--data", default="100k", help=f"{', '.join(DATA)}, a ratings file or folder")
     add("--user", help="name of the user column of a ratings file")
     add("--item", help="name of the item column of a ratings file")
+    add("--columns", nargs="+", help="names of all columns of a ratings file without header")
     add("--min-rating", type=float, help="leave out ratings below (default: all are positives)")
     add("--out", type=Path, default=Path("runs/bamf"), help="folder for what is written")
     model = parser.add_argument_group("model")
@@ -148,8 +149,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     refuse = parser.error
     if options.data not in DATA and not Path(options.data).exists():
         refuse(f"--data {options.data!r}: choose from {', '.join(DATA)}, or name an existing file")
-    if (options.user or options.item) and not Path(options.data).is_file():
-        refuse("--user and --item name columns of a ratings file; give one with --data")
+    named = options.user or options.item or options.columns
+    if named and not Path(options.data).is_file():
+        refuse("--user, --item and --columns name columns of a ratings file; give one with --data")
     if options.min_rating is not None and options.data == "synthetic":
         refuse("--min-rating: the synthetic data has no ratings")
     if options.device != "cpu" and not getattr(torch, options.device).is_available():
@@ -213,7 +215,11 @@ def read_data(options: argparse.Namespace) -> br.data.Interactions:
     if options.data == "synthetic":
         return br.data.synthetic(seed=options.seed).interactions
     return br.data.load(
-        options.data, user=options.user, item=options.item, min_rating=options.min_rating
+        options.data,
+        user=options.user,
+        item=options.item,
+        columns=options.columns,
+        min_rating=options.min_rating,
     )
 
 

@@ -27,11 +27,10 @@ from optuna.trial import TrialState
 from settings import BASELINES, TUNED, Baseline, Setting
 
 import bayes_recsys as br
-from bayes_recsys.data import MOVIELENS, DataError, Split
+from bayes_recsys.data import DATASETS, DataError, Split
 
-PATIENCE = (
-    5  # half of what the comparison waits: a search wants more points rather than longer runs
-)
+# Half of what the comparison waits: a search wants more points rather than longer runs.
+PATIENCE = 5
 TRAINING = {
     "learning_rate": FloatDistribution(1e-3, 1e-2, log=True),
     "weight_decay": FloatDistribution(1e-4, 1.0, log=True),
@@ -132,9 +131,10 @@ def tune(study: optuna.Study, name: str, split: Split, trials: int, epochs: int)
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
     add = parser.add_argument
-    add("--data", default="100k", help=f"{', '.join(MOVIELENS)}, a ratings file or folder")
+    add("--data", default="100k", help=f"{', '.join(DATASETS)}, a ratings file or folder")
     add("--user", help="name of the user column of a ratings file")
     add("--item", help="name of the item column of a ratings file")
+    add("--columns", nargs="+", help="names of all columns of a ratings file without header")
     add("--min-rating", type=float, help="leave out ratings below (default: all are positives)")
     add("--models", nargs="+", help="names as in settings.py; default: all")
     add("--trials", type=int, default=10, help="of each model (default: 10)")
@@ -153,7 +153,11 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> None:
     options = parse(arguments)
     data = br.data.load(
-        options.data, user=options.user, item=options.item, min_rating=options.min_rating
+        options.data,
+        user=options.user,
+        item=options.item,
+        columns=options.columns,
+        min_rating=options.min_rating,
     )
     split = br.data.split(data, seed=0)
     options.out.mkdir(parents=True, exist_ok=True)

@@ -1,5 +1,7 @@
 """Files, splits, histories, negatives and batches."""
 
+import zipfile
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -15,7 +17,11 @@ FILES = {
     "r.inter": "user_id:token\titem_id:token\trating:float\n1\t10\t4\n1\t20\t1\n2\t10\t3.5\n",
     "r.dat": "1::10::4::5\n1::20::1::6\n2::10::3.5::7\n",
     "u.data": "1\t10\t4\t5\n1\t20\t1\t6\n2\t10\t3.5\t7\n",
+    "r.rating": "1\t10\t4\t5\n1\t20\t1\t6\n2\t10\t3.5\t7\n",
+    "user_artists.dat": "userID\tartistID\tweight\r\n1\t10\t4\r\n1\t20\t1\r\n2\t10\t3\r\n",
 }
+ARTISTS = 'id\tname\turl\tpictureURL\n10\t"Weird Al" Yankovic\thttp://w\t\n30\t"\thttp://q\t\n'
+AMAZON = ("user", "item", "rating", "timestamp")
 
 
 def write(folder, files):
@@ -49,6 +55,62 @@ class TestFiles:
         data = read_ratings(write(tmp_path, {name: FILES[ratings], **titles}))
         assert data.titles.tolist() == ["Ten, The (1990)", ""]
 
+    def test_quotes_of_artists_are_part_of_their_names(self, tmp_path):
+        write(tmp_path, {"user_artists.dat": FILES["user_artists.dat"], "artists.dat": ARTISTS})
+        assert read_ratings(tmp_path).titles.tolist() == ['"Weird Al" Yankovic', ""]
+
+    @pytest.mark.parametrize("name", FILES)
+    def test_a_byte_order_mark_is_no_part_of_the_first_field(self, name, tmp_path):
+        (tmp_path / name).write_bytes(b"\xef\xbb\xbf" + FILES[name].encode())
+        assert read_ratings(tmp_path / name).user_ids.tolist() == ["1", "2"]
+
+    @pytest.mark.parametrize(
+        ("name", "separator"), [("r.csv", ","), ("r.tsv", "\t"), ("r.rating", "\t"), ("r.data", "\t"),
+                                ("r.dat", "\t"), ("r.dat", "::")]
+    )  # fmt: skip
+    def test_columns_name_what_no_header_does(self, name, separator, tmp_path):
+        rows = [
+            ("A39", "0205616461", "5.0", "2"),
+            ("A39", "B01", "1.0", "3"),
+            ("A4", "B01", "4", "1"),
+        ]
+        write(tmp_path, {name: "".join(separator.join(row) + "\n" for row in rows)})
+        data = read_ratings(tmp_path / name, columns=AMAZON, min_rating=2)
+        assert data.user_ids.tolist() == ["A39", "A4"]
+        assert data.item_ids.tolist() == ["0205616461", "B01"]
+        assert data.timestamp.tolist() == [1, 2]
+        swapped = read_ratings(
+            tmp_path / name, columns=("who", *AMAZON[1:]), item="who", user="item"
+        )
+        assert swapped.item_ids.tolist() == ["A39", "A4"]
+
+    @pytest.mark.parametrize(
+        ("name", "text", "columns", "message"),
+        [
+            ("r.csv", "user,item\na,b\n", ("user", "item"), "line 1 is a header; leave out columns="),
+            ("r.csv", "a,b,5,1\n", ("user", "item"), r"not a readable table of user, item \(columns= names all"),
+            ("r.csv", "a,b,1\na,c\n", ("user", "item", "timestamp"), "line 2: column 'timestamp' must be a number"),
+            ("r.csv", "a,b\na,c\n", ("user", "item", "timestamp"), "line 1: column 'timestamp' must be a number"),
+            ("r.csv", "a,b\na,\n", ("user", "item"), "line 2: column 'item' is empty"),
+            ("r.csv", "a,b\n", ("user", "stars"), "no column for the item"),
+            ("r.csv", "\n\n", ("user", "item"), "the file has no rows"),
+            ("r.dat", "a::b::5\na::b\n", ("user", "item", "rating"), "line 2: expected at least 3 fields"),
+            ("r.dat", "a::b\n::c\n", ("user", "item"), "line 2: column 'user' is empty"),
+            ("r.inter", "user_id:token\titem_id:token\n1\t2\n", ("user", "item"), "but .inter files have one"),
+            ("r.csv", "a,b\n", ("user", "user"), "must be a tuple of different names"),
+            ("r.csv", "a,b\n", (), "must be a tuple of different names"),
+            ("r.csv", "a,b\n", "user", "must be a tuple of different names, .* not 'user'"),
+        ],
+    )  # fmt: skip
+    def test_columns_that_do_not_fit(self, name, text, columns, message, tmp_path):
+        path = write(tmp_path, {name: text}) / name
+        with pytest.raises(DataError, match=message):
+            read_ratings(path, columns=columns)
+
+    def test_columns_are_of_a_file(self, tmp_path):
+        with pytest.raises(DataError, match="columns of a file, not of a folder"):
+            read_ratings(write(tmp_path, {"ratings.csv": FILES["r.csv"]}), columns=AMAZON)
+
     def test_minimum_rating(self, tmp_path):
         path = write(tmp_path, FILES) / "r.csv"
         assert len(read_ratings(path, min_rating=3.5)) == 2
@@ -60,6 +122,10 @@ class TestFiles:
         [
             ("r.csv", "", "the file is empty"),
             ("r.csv", "user,item\n", "a header but no rows"),
+            ("r.csv", "A39,0205,5.0,1\n", r"a header but no rows \(if line 1 is no header, .*columns="),
+            ("r.csv", "A39,0205,5.0,1\nA40,02,1,3\n", "has 'A39', '0205', '5.0', '1'.* if line 1 is no header, name all columns with columns="),
+            ("r.csv", "\n", "not a readable table: No columns"),
+            ("r.csv", "\ufeff", "not a readable table: No columns"),
             ("r.csv", "who,item\n1,2\n", r"no column for the user .*the file has 'who', 'item'"),
             ("r.csv", "user,item\n1,2\n,3\n", "line 3: column 'user' is empty"),
             ("r.csv", "user,item\n1,2\n1,NaN\n", "line 3: column 'item' is empty"),
@@ -72,7 +138,17 @@ class TestFiles:
             ("r.txt", "user,item\n1,2\n", "unknown kind of file; expected one of .csv"),
             ("r.dat", "1::10::4::5\nann::20::1::6\n", "line 2: column 'user_id' must be a whole number, not 'ann'"),
             ("r.dat", "1::10::4::5\n1,20,1,6\n", "line 2: expected at least 4 fields"),
+            ("r.dat", "userID\tartistID\tweight\n", "a header but no rows"),
+            ("r.dat", "userID\tartistID\tweight\n1\t\t3\n", "line 2: column 'artistID' is empty"),
+            ("r.dat", "userID\tartistID\n1\t2\t3\t4\n", "not a readable table"),
+            ("r.dat", "\n\n1,10,4,5\n", "line 3: neither fields separated by '::' .* nor a header separated by tabs"),
+            ("r.dat", "\n\n", "line 1: neither"),
+            ("r.dat", "1\t10\t4\n1\t20\t4\n", "name all columns with columns="),
             ("u.data", "1\t10\t4\t5\n1\tx\t1\t6\n", "line 2: column 'item_id' must be a whole number"),
+            ("r.rating", "1\t10\t4\t5\n\n1.5\t2\t1\t6\n", "line 3: column 'user_id' must be a whole number, not '1.5'"),
+            ("r.rating", "user\titem\trating\ttimestamp\n1\t2\t3\t4\n", "line 1: column 'user_id' must be a whole number, not 'user'"),
+            ("r.rating", "1\t10\t4\n", r"line 1: fewer fields than user_id, .*name those it has with columns="),
+            ("r.rating", "1\t10\t4\t5\t6\n", "not a readable table of user_id, item_id, rating, timestamp"),
             ("r.inter", "user_id\titem_id\n1\t2\n", "line 1: column 'user_id' has no type"),
         ],
     )  # fmt: skip
@@ -339,6 +415,8 @@ class TestMovieLens:
         folder.mkdir(parents=True)
         write(folder, {"ratings.dat": FILES["r.dat"]})
         monkeypatch.setenv("BAYES_RECSYS_DATA", str(tmp_path / "home"))
+        write(tmp_path, {"r.csv": "a,x\nb,x\n"})
+        assert br.data.load(tmp_path / "r.csv", columns=("user", "item")).n_users == 2
         by_name, by_path = br.data.load("1m"), br.data.load(folder)
         assert by_name.item_ids.tolist() == by_path.item_ids.tolist()
         assert by_name.name == "ml-1m"
@@ -346,8 +424,9 @@ class TestMovieLens:
             DataError, match="'2m' is neither a file nor a folder nor one of latest"
         ):
             br.data.load("2m")
-        with pytest.raises(ValueError, match="columns of a ratings file"):
-            br.data.load("1m", user="who")
+        for option in ({"user": "who"}, {"columns": AMAZON}):
+            with pytest.raises(ValueError, match="columns of a ratings file, not of 1m"):
+                br.data.load("1m", **option)
 
     def test_a_failed_download_says_what_to_do(self, tmp_path, monkeypatch):
         monkeypatch.setenv("BAYES_RECSYS_DATA", str(tmp_path))
@@ -361,8 +440,6 @@ class TestMovieLens:
         assert list(tmp_path.iterdir()) == []
 
     def test_unpacks_whole_or_not_at_all(self, tmp_path, monkeypatch):
-        import zipfile
-
         archive = tmp_path / "a.zip"
         with zipfile.ZipFile(archive, "w") as file:
             file.writestr("ml-1m/ratings.dat", FILES["r.dat"])
@@ -381,3 +458,51 @@ class TestMovieLens:
             9_724,
         )
         assert latest_small.titles[latest_small.item_ids.tolist().index("1")] == "Toy Story (1995)"
+
+
+class TestLastFM:
+    def test_reads_what_is_there(self, tmp_path, monkeypatch):
+        monkeypatch.setenv("BAYES_RECSYS_DATA", str(tmp_path))
+        (tmp_path / "lastfm").mkdir()
+        files = {"user_artists.dat": FILES["user_artists.dat"], "artists.dat": ARTISTS}
+        write(tmp_path / "lastfm", files)
+        assert len(br.data.load_lastfm()) == 3
+        assert (
+            len(br.data.load_lastfm(min_plays=3)) == len(br.data.load("lastfm", min_rating=3)) == 2
+        )
+        assert br.data.load("lastfm").name == "lastfm"
+        with pytest.raises(DataError, match="no row has a weight of at least 5"):
+            br.data.load_lastfm(min_plays=5)
+        with pytest.raises(DataError, match="needs times, and the data has none"):
+            br.data.timeline(br.data.load_lastfm())
+
+    def test_unpacks_an_archive_without_a_folder(self, tmp_path, monkeypatch):
+        archive = tmp_path / "a.zip"
+        with zipfile.ZipFile(archive, "w") as file:
+            file.writestr("user_artists.dat", FILES["user_artists.dat"])
+            file.writestr("artists.dat", ARTISTS)
+            file.writestr("readme.txt", "Last.fm")
+        monkeypatch.setenv("BAYES_RECSYS_DATA", str(tmp_path / "home"))
+        monkeypatch.setattr("pooch.retrieve", lambda *_a, **_k: str(archive))
+        assert br.data.load_lastfm().titles.tolist() == ['"Weird Al" Yankovic', ""]
+        assert [p.name for p in (tmp_path / "home").iterdir()] == ["lastfm"]
+
+    def test_a_failed_download_says_what_to_do(self, tmp_path, monkeypatch):
+        monkeypatch.setenv("BAYES_RECSYS_DATA", str(tmp_path))
+
+        def refuse(*_args, **_kwargs):
+            raise OSError("no route")
+
+        monkeypatch.setattr("pooch.retrieve", refuse)
+        with pytest.raises(
+            DataError, match=r"lastfm from https.*2k\.zip: no route\. You can also put"
+        ):
+            br.data.load_lastfm()
+
+    def test_as_it_is(self):
+        if not (br.data.data_home() / "lastfm").is_dir():
+            pytest.skip("Last.fm is absent; set BAYES_RECSYS_DATA or call load_lastfm once")
+        data = br.data.load_lastfm()
+        assert (len(data), data.n_users, data.n_items) == (92_834, 1_892, 17_632)
+        assert data.titles[data.item_ids.tolist().index("1686")] == '"Weird Al" Yankovic'
+        assert (data.titles != "").all()

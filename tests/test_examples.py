@@ -107,7 +107,10 @@ def test_same_seed_same_figures(train_bamf, folder, tmp_path):
     [
         (["--energi", "dot"], "unrecognized arguments: --energi"),
         (["--energy", "cosine"], "choose from"),
-        (["--data", "no/such/file.csv"], "latest-small, 100k, 1m, synthetic, or name an existing"),
+        (
+            ["--data", "no/such/file.csv"],
+            "latest-small, 100k, 1m, lastfm, synthetic, or name an existing",
+        ),
         (["--guide", "point", "--prior", "lognormal"], "contradict"),
         (["--guide", "point", "--kl-weight", "1"], "--kl-weight means nothing"),
         (["--guide", "point", "--scope", "user"], "--scope means nothing"),
@@ -123,7 +126,8 @@ def test_same_seed_same_figures(train_bamf, folder, tmp_path):
         (["--seed", "-1"], "--seed: must not be negative"),
         (["--epochs", "0"], "--epochs: must be at least 1"),
         (["--device", "mps"], "there is none on this machine"),
-        (["--user", "who"], "--user and --item name columns of a ratings file"),
+        (["--user", "who"], "--user, --item and --columns name columns of a ratings file"),
+        (["--columns", "user", "item"], "--columns name columns of a ratings file"),
         (["--out", __file__], "is a file, not a folder"),
         (["--l2", "1"], "belongs to --likelihood bradley-terry"),
     ],
@@ -142,13 +146,12 @@ def test_bad_data_writes_nothing(train_bamf, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_file_without_titles(train_bamf, tmp_path):
+def test_a_file_without_titles_or_header(train_bamf, tmp_path):
     rng = np.random.default_rng(0)
     pairs = [(u, i) for u in range(20) for i in rng.choice(40, 12, replace=False)]
-    pd.DataFrame(pairs, columns=["user", "item"]).to_csv(tmp_path / "r.csv", index=False)
-    train_bamf.main(
-        ["--data", str(tmp_path / "r.csv"), "--epochs", "1", "--out", str(tmp_path / "o")]
-    )
+    pd.DataFrame(pairs).to_csv(tmp_path / "r.csv", index=False, header=False)
+    arguments = ["--data", str(tmp_path / "r.csv"), "--columns", "user", "item"]
+    train_bamf.main([*arguments, "--epochs", "1", "--out", str(tmp_path / "o")])
     assert "title" not in pd.read_csv(tmp_path / "o" / "recommendations.csv")
 
 

@@ -1,17 +1,21 @@
 """Ratings files to interactions, splits, histories and batches."""
 
 from bayes_recsys.data.batches import Batch, TrainingBatches, candidates
+from bayes_recsys.data.download import data_home
 from bayes_recsys.data.files import read_ratings
 from bayes_recsys.data.histories import Histories, histories
 from bayes_recsys.data.interactions import DataError, DataWarning, Interactions, from_frame
-from bayes_recsys.data.movielens import MOVIELENS, data_home, load, load_movielens
+from bayes_recsys.data.lastfm import load_lastfm
+from bayes_recsys.data.load import DATASETS, load
+from bayes_recsys.data.movielens import load_movielens
 from bayes_recsys.data.negatives import NegativeSampler, negative_sampler
 from bayes_recsys.data.ragged import Ragged
-from bayes_recsys.data.split import Split, leave_one_out, split
+from bayes_recsys.data.saved_split import load_split, save_split
+from bayes_recsys.data.split import Split, leave_one_out, split, timeline
 from bayes_recsys.data.synthetic import Synthetic, synthetic
 
 __all__ = [
-    "MOVIELENS",
+    "DATASETS",
     "Batch",
     "DataError",
     "DataWarning",
@@ -28,9 +32,13 @@ __all__ = [
     "histories",
     "leave_one_out",
     "load",
+    "load_lastfm",
     "load_movielens",
+    "load_split",
     "negative_sampler",
     "read_ratings",
+    "save_split",
     "split",
     "synthetic",
+    "timeline",
 ]

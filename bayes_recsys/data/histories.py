@@ -23,7 +23,7 @@ class Histories:
         titles: Item titles, shape ``[N]``, or ``None``.
         entries: History ``R_u`` of every user, cut to the longest allowed length.
         audience: Users ``R_i`` of every item in the training part, never cut.
-        known: Items of every user in any part: never recommended again. Models do not see them.
+        known: Items of every user in the data: never recommended again. Models do not see them.
     """
 
     user_ids: np.ndarray

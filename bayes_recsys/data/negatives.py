@@ -53,7 +53,7 @@ def negative_sampler(split: Split, exclude: str = "train") -> NegativeSampler:
         split: The split.
         exclude: ``"train"``: a user's training positives are never negatives. What a user will
             like but training cannot know *is* drawn, as it must be. ``"all"``: items of the
-            user's validation and test parts are excluded too. **This is a leak**: held-out
+            user's validation and test parts (all of the user's items) are excluded too. **This is a leak**: held-out
             positives are then the only unseen items never pushed down. It is the setting of the
             public implementations, lifts NDCG@10 considerably, and is here to reproduce them.
 

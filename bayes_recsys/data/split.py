@@ -11,18 +11,25 @@ import torch
 from bayes_recsys.data.interactions import DataError, DataWarning, Interactions
 from bayes_recsys.data.ragged import Ragged
 
+PARTS = ("train", "validation", "test")
+
 
 @dataclass(frozen=True)
 class Split:
-    """A partition of interactions.
+    """Which interactions train, validate and test.
+
+    Every user of a later part has a row in training: no model here can rank for another.
 
     Args:
         interactions: All of them. Codes cover every item of every part, so that an item that
             occurs only in ``test`` is still a candidate (a cold one).
-        train, validation, test: Row numbers of ``interactions``; disjoint, together all rows.
+        train, validation, test: Row numbers of ``interactions``; disjoint. Together they are all
+            rows, except those that :func:`timeline` leaves out and those that a file of
+            :func:`~bayes_recsys.data.saved_split.load_split` does not name. Such rows neither
+            train nor are ranked for, but they are known: never recommended again.
         leave_one_out: Row numbers, a subset of ``validation``: one row per user, the most recent
             where times are known. Early stopping ranks these.
-        seed: The seed the split was drawn with.
+        seed: The seed the split was drawn with; ``None`` where nothing was drawn.
     """
 
     interactions: Interactions
@@ -30,12 +37,14 @@ class Split:
     validation: np.ndarray
     test: np.ndarray
     leave_one_out: np.ndarray
-    seed: int
+    seed: int | None
 
     def items_by_user(self, *parts: str) -> Ragged:
         """Items of every user in the named parts (``"train"``, ``"validation"``, ``"test"``,
-        ``"leave_one_out"``), sorted; no name means all interactions."""
-        rows = np.concatenate([getattr(self, p) for p in parts or ("train", "validation", "test")])
+        ``"leave_one_out"``), sorted; no name means all interactions, those in no part too."""
+        rows = np.arange(len(self.interactions))
+        if parts:
+            rows = np.concatenate([getattr(self, p) for p in parts])
         return Ragged.from_pairs(
             torch.from_numpy(self.interactions.user[rows]),
             torch.from_numpy(self.interactions.item[rows]),
@@ -43,9 +52,9 @@ class Split:
         )
 
     def __repr__(self) -> str:
-        parts = ("train", "validation", "test", "leave_one_out")
-        sizes = ", ".join(f"{p} {len(getattr(self, p)):,}" for p in parts)
-        return f"Split({self.interactions.name!r}, seed {self.seed}: {sizes})"
+        sizes = ", ".join(f"{p} {len(getattr(self, p)):,}" for p in (*PARTS, "leave_one_out"))
+        seed = "" if self.seed is None else f", seed {self.seed}"
+        return f"Split({self.interactions.name!r}{seed}: {sizes})"
 
 
 def split(
@@ -74,9 +83,7 @@ def split(
         >>> br.data.split(br.data.synthetic(n_users=20, n_items=50, seed=0).interactions, seed=0)
         Split('synthetic', seed 0: train 310, validation 43, test 37, leave_one_out 20)
     """
-    ratio = np.asarray(ratio, dtype=float)
-    if ratio.shape != (3,) or (ratio < 0).any() or ratio[0] <= 0 or not np.isfinite(ratio).all():
-        raise DataError("ratio must be (train, validation, test), each >= 0 and train > 0")
+    ratio = _checked(ratio)
     order = np.random.default_rng(seed).permutation(len(interactions))
     order = order[np.argsort(interactions.user[order], kind="stable")]
     rank, count = _rank_within_user(interactions.user[order])
@@ -100,7 +107,7 @@ def leave_one_out(interactions: Interactions, *, seed: int = 0) -> Split:
 
     Note:
         Holding out each user's last event still trains on other users' later events: it is no
-        simulation of deployment. Split by a global time for that.
+        simulation of deployment. :func:`timeline` is.
     """
     order = np.random.default_rng(seed).permutation(len(interactions))
     if interactions.timestamp is not None:
@@ -114,6 +121,74 @@ def leave_one_out(interactions: Interactions, *, seed: int = 0) -> Split:
     result = Split(interactions, train, validation, test, validation, seed)
     _warn_of_short_users(result, np.ones(3))
     return result
+
+
+def timeline(interactions: Interactions, *, ratio: tuple[float, float, float] = (8, 1, 1)) -> Split:
+    """Split at two points in time, the same for all users: what came first trains, what came next
+    validates, what came last is test. Nothing is trained on that lies in the future of a test row.
+
+    The cuts are where the shares come nearest to the ratio; events of the same time are never
+    separated. Users who come after the first cut have nothing to train on, so that no model here
+    can rank for them: their rows are left out of the split. An item that comes after the cut
+    stays in the vocabulary (it is cold). A user who is gone by then trains, and is not evaluated.
+    A user's leave-one-out item is the latest of the validation part.
+
+    Args:
+        interactions: The data, with times.
+        ratio: Shares of all interactions for train, validation and test; any scale, training
+            positive.
+
+    Raises:
+        DataError: The data has no times, ``ratio`` is not three non-negative numbers with a
+            positive first, or a part that it asks for is empty.
+
+    Warns:
+        DataWarning: Users without a training row were left out.
+
+    Example:
+        >>> import bayes_recsys as br
+        >>> timeline(br.data.synthetic(n_users=20, n_items=50, seed=0).interactions)
+        Split('synthetic': train 314, validation 36, test 40, leave_one_out 13)
+    """
+    ratio, name = _checked(ratio), interactions.name
+    if interactions.timestamp is None:
+        raise DataError(
+            f"{name}: a timeline needs times, and the data has none; read a column 'timestamp' "
+            "(from_frame(.., timestamp=..)), or use split or leave_one_out"
+        )
+    order = np.argsort(interactions.timestamp, kind="stable")
+    # Rows before each moment at which time moves on, the only places to cut.
+    ends = np.flatnonzero(np.diff(interactions.timestamp[order])) + 1
+    ends = np.concatenate([[0], ends, [len(order)]])
+    wanted = len(order) * ratio.cumsum()[:2] / ratio.sum()
+    first, second = (ends[np.abs(ends - number).argmin()] for number in wanted)
+    train, later = order[:first], order[first:]
+    trains = np.isin(interactions.user, interactions.user[train])
+    validation, test = (rows[trains[rows]] for rows in (order[first:second], order[second:]))
+    for part, rows, share in zip(PARTS, (train, validation, test), ratio, strict=True):
+        if share > 0 and not len(rows):
+            raise DataError(
+                f"{name}: the {part} part is empty: too few different times, or no user who was "
+                "there before; give it another share of ratio, or use split or leave_one_out"
+            )
+    new = later[~trains[later]]
+    if len(new):
+        warnings.warn(
+            f"{name}: {len(np.unique(interactions.user[new]))} user(s) come after the training "
+            f"part; their {len(new)} row(s) are left out of the split",
+            DataWarning,
+            stacklevel=2,
+        )
+    return Split(
+        interactions, train, validation, test, _latest_of_user(interactions, validation), None
+    )
+
+
+def _checked(ratio: tuple[float, float, float]) -> np.ndarray:
+    ratio = np.asarray(ratio, dtype=float)
+    if ratio.shape != (3,) or (ratio < 0).any() or ratio[0] <= 0 or not np.isfinite(ratio).all():
+        raise DataError("ratio must be (train, validation, test), each >= 0 and train > 0")
+    return ratio
 
 
 def _rank_within_user(user: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -119,5 +119,5 @@ def check_monitor(split: Split) -> None:
     if not len(split.leave_one_out):
         raise ValueError(
             "the split has no leave-one-out item to stop early by: give validation a share of "
-            "ratio, or use users with more interactions"
+            "ratio, use users with more interactions, or name leave_one_out rows in its file"
         )

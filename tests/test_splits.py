@@ -1,0 +1,291 @@
+"""Splits in time, and splits as files."""
+
+import csv
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import bayes_recsys as br
+from bayes_recsys.data import DataError, DataWarning, from_frame, load_split, save_split, timeline
+from tests.conftest import make
+
+PARTS = ("train", "validation", "test", "leave_one_out")
+
+
+def events(rows):
+    """Interactions from (user, item, time)."""
+    frame = pd.DataFrame(rows, columns=["user", "item", "timestamp"])
+    return from_frame(frame, timestamp="timestamp", name="events")
+
+
+def pairs(split, part):
+    """A part by ids."""
+    data, rows = split.interactions, getattr(split, part)
+    ids = zip(data.user_ids[data.user[rows]], data.item_ids[data.item[rows]], strict=True)
+    return sorted((str(u), str(i)) for u, i in ids)
+
+
+@pytest.fixture
+def late():
+    """Twenty events of which user c, with three, comes after training."""
+    rows = [("ab"[n % 2], n, n) for n in range(17)] + [("c", 0, 17), ("c", 1, 18), ("c", 2, 18.5)]
+    return events(rows)
+
+
+class TestTimeline:
+    def test_parts_follow_each_other_in_the_ratio(self, synthetic):
+        split = timeline(synthetic.interactions, ratio=(6, 2, 2))
+        time = synthetic.interactions.timestamp
+        assert time[split.train].max() < time[split.validation].min()
+        assert time[split.validation].max() < time[split.test].min()
+        rows = np.concatenate([split.train, split.validation, split.test])
+        assert sorted(rows) == list(range(len(time))), "all users are there from the first moment"
+        for part, share in (("train", 0.6), ("validation", 0.2), ("test", 0.2)):
+            most = np.unique(time, return_counts=True)[1].max()
+            assert abs(len(getattr(split, part)) - share * len(time)) <= most
+
+    def test_cuts_are_exact_where_times_differ(self):
+        split = timeline(events([("a", n, n) for n in np.random.default_rng(0).permutation(20)]))
+        assert [len(getattr(split, part)) for part in PARTS] == [16, 2, 2, 1]
+        assert split.interactions.timestamp[split.validation].tolist() == [16, 17]
+
+    @pytest.mark.parametrize("seed", range(5))
+    def test_one_moment_is_never_cut(self, seed):
+        rng = np.random.default_rng(seed)
+        rows = [(u, i, rng.integers(12)) for u in range(8) for i in range(10)]
+        split = timeline(events(rows), ratio=(5, 3, 2))
+        time = split.interactions.timestamp
+        moments = [set(time[getattr(split, part)]) for part in PARTS[:3]]
+        assert sum(map(len, moments)) == len(set.union(*moments))
+
+    def test_does_not_depend_on_the_order_of_rows(self):
+        rows = [(f"u{n % 3}", n, n // 2) for n in range(40)]
+        one = timeline(events(rows))
+        two = timeline(events(rows[::-1]))
+        assert all(pairs(one, part) == pairs(two, part) for part in PARTS[:3])
+
+    def test_the_latest_of_validation_is_the_leave_one_out_item(self, synthetic):
+        split = timeline(synthetic.interactions)
+        data, rows = split.interactions, split.validation
+        assert np.isin(split.leave_one_out, rows).all()
+        assert set(data.user[split.leave_one_out]) == set(data.user[rows])
+        for row in split.leave_one_out:
+            mine = rows[data.user[rows] == data.user[row]]
+            assert data.timestamp[row] == data.timestamp[mine].max()
+
+    def test_users_who_come_later_are_left_out_but_known(self, late):
+        with pytest.warns(
+            DataWarning, match=r"1 user\(s\) come after the training part; their 3 row\(s\)"
+        ) as caught:
+            split = timeline(late, ratio=(14, 2, 4))
+        assert caught[0].filename == __file__
+        assert [len(getattr(split, part)) for part in PARTS] == [14, 2, 1, 2]
+        assert split.seed is None
+        assert repr(split) == "Split('events': train 14, validation 2, test 1, leave_one_out 2)"
+        assert split.items_by_user().row(2).tolist() == [0, 1, 2]
+        assert split.items_by_user(*PARTS).row(2).tolist() == []
+        assert br.data.histories(split).known.row(2).tolist() == [0, 1, 2]
+        sampler = br.data.negative_sampler(split, "all")
+        drawn = sampler.draw(torch.tensor([2]), 500, np.random.default_rng(0))
+        assert set(drawn[0].tolist()) == set(range(3, 17))
+
+    def test_what_is_known_when_a_part_is_ranked(self, late):
+        with pytest.warns(DataWarning, match="come after"):
+            split = timeline(late, ratio=(14, 2, 4))
+        ((user, candidates, relevant),) = br.evaluation.protocols.full(split, "test")
+        known = set(split.items_by_user("train", "validation").row(user).tolist())
+        assert set(candidates.tolist()) == set(range(17)) - known
+        assert candidates[relevant].tolist() == split.items_by_user("test").row(user).tolist()
+
+    def test_no_model_recommends_to_a_user_it_never_saw(self, late):
+        with pytest.warns(DataWarning, match="come after"):
+            split = timeline(late, ratio=(14, 2, 4))
+        model = make(br.models.BAMF, br.data.histories(split), embedding_dim=4)
+        assert set(br.recommend(model, k=2, draws=2)["user"]) == {"a", "b"}
+        with pytest.raises(ValueError, match="user 'c' has no training row"):
+            br.recommend(model, users=["a", "c"])
+
+    def test_trains_and_evaluates(self, synthetic):
+        data = synthetic.interactions
+        first = data.timestamp + 4 * (data.user >= 50)  # ten users come late
+        shifted = br.data.Interactions(
+            data.user, data.item, data.user_ids, data.item_ids, timestamp=first + data.user % 3
+        )
+        with pytest.warns(DataWarning, match="come after"):
+            split = timeline(shifted, ratio=(2, 5, 5))
+        model = br.models.BAMF(br.data.histories(split), embedding_dim=8)
+        br.fit(model, split, max_epochs=2, progress=False)
+        table = br.evaluate(model, split).per_user
+        assert len(table) == len(np.unique(data.user[split.test])) < data.n_users
+        assert br.predictive_nll(model, split, draws=2).notna().all()
+
+    def test_parts_not_asked_for_may_be_empty(self, late):
+        with pytest.warns(DataWarning, match="come after"):
+            split = timeline(late, ratio=(16, 0, 4))
+        assert [len(getattr(split, part)) for part in PARTS] == [16, 0, 1, 0]
+        assert len(timeline(late, ratio=(1, 0, 0)).train) == 20
+
+    @pytest.mark.parametrize(
+        ("rows", "part"),
+        [
+            ([("a", n, 5) for n in range(10)], "validation"),
+            ([("a", n, n // 5) for n in range(10)], "validation"),
+            ([("a", n, n) for n in range(9)] + [("b", 0, 9)], "test"),
+        ],
+    )
+    def test_an_empty_part_is_named(self, rows, part):
+        with pytest.raises(DataError, match=f"events: the {part} part is empty: too few"):
+            timeline(events(rows))
+
+    def test_needs_times_and_a_ratio(self, late):
+        data = from_frame(pd.DataFrame({"user": [1, 1], "item": [1, 2]}))
+        with pytest.raises(DataError, match="needs times, and the data has none; read a column"):
+            timeline(data)
+        with pytest.raises(DataError, match="ratio must be"):
+            timeline(late, ratio=(0, 1, 1))
+
+    def test_latest_small(self, latest_small):
+        with pytest.warns(DataWarning, match=r"88 user\(s\) come after .* 18247 row\(s\)"):
+            split = timeline(latest_small)
+        assert [len(getattr(split, part)) for part in PARTS] == [80_669, 990, 930, 21]
+        assert len(np.unique(latest_small.user[split.test])) == 20
+
+
+def shuffled(data, seed):
+    """The same interactions, rows in another order, and users and items under other codes."""
+    rng = np.random.default_rng(seed)
+    rows, users, items = map(rng.permutation, (len(data), data.n_users, data.n_items))
+    return br.data.Interactions(
+        np.argsort(users)[data.user[rows]],
+        np.argsort(items)[data.item[rows]],
+        data.user_ids[users],
+        data.item_ids[items],
+        timestamp=data.timestamp[rows],
+        name=data.name,
+    )
+
+
+class TestSavedSplit:
+    def test_comes_back(self, split, tmp_path):
+        save_split(split, tmp_path / "new" / "split.csv")
+        loaded = load_split(split.interactions, tmp_path / "new" / "split.csv")
+        for part in PARTS:
+            assert set(getattr(loaded, part)) == set(getattr(split, part))
+        assert loaded.seed is None
+        assert [p.name for p in (tmp_path / "new").iterdir()] == ["split.csv"]
+
+    def test_scores_the_same_cases(self, split, histories, tmp_path):
+        save_split(split, tmp_path / "split.csv")
+        data = split.interactions
+        frame = pd.DataFrame({"user": data.user, "item": data.item, "t": data.timestamp})
+        frame = frame.sample(frac=1, random_state=1)
+        loaded = load_split(from_frame(frame, timestamp="t"), tmp_path / "split.csv")
+        model = make(br.models.BAMF, histories, embedding_dim=4)
+        for protocol in ("full", "sampled"):
+            for part in PARTS[1:]:
+                one, two = (
+                    br.evaluate(model, s, protocol=protocol, part=part, seed=3).per_user
+                    for s in (split, loaded)
+                )
+                pd.testing.assert_frame_equal(one, two)
+
+    @pytest.mark.parametrize("seed", range(5))
+    def test_only_ids_count(self, split, seed, tmp_path):
+        save_split(split, tmp_path / "split.csv")
+        header, *lines = (tmp_path / "split.csv").read_text().splitlines()
+        np.random.default_rng(seed).shuffle(lines)
+        (tmp_path / "other.csv").write_text("\n".join([header, *lines]))
+        loaded = load_split(shuffled(split.interactions, seed), tmp_path / "other.csv")
+        assert all(pairs(loaded, part) == pairs(split, part) for part in PARTS)
+
+    def test_the_file(self, tmp_path):
+        rows = [("10", "x", 4), ("9", "y", 1), ("9", "x", 2), ("9", "z", 3), ("10", "y", 0)]
+        data = events(rows)
+        with pytest.warns(DataWarning, match="too few"):
+            save_split(br.data.leave_one_out(data), tmp_path / "split.csv")
+        assert (tmp_path / "split.csv").read_bytes() == (
+            b"user,item,part\n9,x,leave_one_out\n9,y,train\n9,z,test\n10,x,test\n10,y,train\n"
+        )
+
+    def test_ids_stay_as_they_are_written(self, tmp_path):
+        users = ["007", "7", "a,b", 'a"b', " a", "nan", "NA", "é\n", "1e3"]
+        data = events([(u, i, t) for u in users for t, i in enumerate(["01", "1", "1.0", "#"])])
+        split = br.data.leave_one_out(data)
+        save_split(split, tmp_path / "split.csv")
+        loaded = load_split(data, tmp_path / "split.csv")
+        assert all(pairs(loaded, part) == pairs(split, part) for part in PARTS)
+        with (tmp_path / "split.csv").open(newline="", encoding="utf-8") as file:
+            assert {row["user"] for row in csv.DictReader(file)} == set(users)
+
+    def test_rows_in_no_part(self, late, tmp_path):
+        with pytest.warns(DataWarning, match="come after"):
+            split = timeline(late, ratio=(14, 2, 4))
+        save_split(split, tmp_path / "split.csv")
+        with pytest.warns(DataWarning, match=r"3 row\(s\) of events are not in the file"):
+            loaded = load_split(late, tmp_path / "split.csv")
+        assert all(pairs(loaded, part) == pairs(split, part) for part in PARTS)
+        assert loaded.items_by_user().row(2).tolist() == [0, 1, 2]
+
+    def test_other_columns_and_a_byte_order_mark(self, tmp_path):
+        data = events([("a", "x", 1), ("a", "y", 2)])
+        path = tmp_path / "split.csv"
+        path.write_bytes(b"\xef\xbb\xbfpart,fold,item,user\r\ntrain,1,x,a\r\n\r\ntest,1,y,a\r\n")
+        loaded = load_split(data, path)
+        assert (pairs(loaded, "train"), pairs(loaded, "test")) == ([("a", "x")], [("a", "y")])
+
+    def test_without_leave_one_out_rows_training_says_what_is_missing(self, split, tmp_path):
+        save_split(split, tmp_path / "split.csv")
+        text = (tmp_path / "split.csv").read_text().replace("leave_one_out", "validation")
+        (tmp_path / "split.csv").write_text(text)
+        loaded = load_split(split.interactions, tmp_path / "split.csv")
+        assert len(loaded.validation) == len(split.validation)
+        model = br.models.GMF(br.data.histories(loaded))
+        with pytest.raises(ValueError, match="or name leave_one_out rows in its file"):
+            br.fit(model, loaded, max_epochs=1, progress=False)
+
+    @pytest.mark.parametrize(
+        ("text", "message"),
+        [
+            ("", ": the file is empty"),
+            ("user,item,part\n", "a header but no rows"),
+            ("user,item\na,x\n", "line 1: no column 'part'; the header must name user, item, part"),
+            ("a,x,train\n", "line 1: no column 'user'"),
+            ("user,item,part\na,x,train\nb,z,train\n", "line 3: user 'b' and item 'z', part 'train': the pair is not in the data"),
+            ("user,item,part\na,q,train\n", "line 2: user 'a' and item 'q', part 'train': the pair is not"),
+            ("user,item,part\nq,x,train\n", "line 2: user 'q' and item 'x'"),
+            ("user,item,part\na,x,train\na,y,test\n\na,x,test\n", "line 5: .* the pair stands twice"),
+            ("user,item,part\na,x,train\na,y,dev\n", "line 3: .* 'dev': the pair needs a part: train, validation, test or leave_one_out"),
+            ("user,item,part\na,x,\n", "line 2: .* part '': the pair needs a part"),
+            ("user,item,part\na,x,train\na,y,leave_one_out\na,z,leave_one_out\n", "line 4: .* second leave_one_out item"),
+            ("user,item,part\na,x,train\nb,y,test\n", "line 3: .* no row of its user trains"),
+            ("user,item,part\na,x\n", "line 2: expected 3 fields, found 2"),
+            ("user,item,part\na,x,train,1\n", "line 2: expected 3 fields, found 4"),
+            ('user,item,part\na,x,train\na,"y,test\n', "line 3: not a readable table"),
+            (b"user,item,part\na,\xff,train\n", "not a readable table"),
+        ],
+    )  # fmt: skip
+    def test_bad_files_are_named(self, text, message, tmp_path):
+        data = events([("a", "x", 1), ("a", "y", 2), ("a", "z", 3), ("b", "x", 1), ("b", "y", 2)])
+        path = tmp_path / "split.csv"
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        with pytest.raises(DataError, match=message) as error:
+            load_split(data, path)
+        assert str(path) in str(error.value)
+
+    def test_a_missing_file(self, split, tmp_path):
+        with pytest.raises(DataError, match="no such file"):
+            load_split(split.interactions, tmp_path / "split.csv")
+
+    def test_replaces_whole_or_not_at_all(self, split, tmp_path, monkeypatch):
+        path = tmp_path / "split.csv"
+        path.write_text("before")
+        with monkeypatch.context() as patch:
+            patch.setattr("os.replace", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+            with pytest.raises(KeyboardInterrupt):
+                save_split(split, path)
+        assert path.read_text() == "before"
+        assert list(tmp_path.iterdir()) == [path]
+        save_split(split, path)
+        assert path.read_text().startswith("user,item,part\n")
