@@ -7,7 +7,8 @@
 Writes into the output folder one file a run (runs that are there are not repeated, so that it can be
 stopped and resumed, or split by --models and put together by a last run without), and comparison.csv,
 comparison.md and comparison.png: means over users and seeds with 95 % bootstrap intervals, and paired
-differences from the best of the baselines. A seed decides split, initial weights, negatives and draws.
+differences from the best of the baselines. A seed decides split, initial weights, negatives and draws; the
+splits are written too, for other software to score the same cases.
 """
 
 from __future__ import annotations
@@ -26,18 +27,27 @@ import torch
 from settings import BASELINES, SETTINGS
 
 import bayes_recsys as br
-from bayes_recsys.data import DATASETS, DataError, Interactions
+from bayes_recsys.data import DATASETS, DataError, Interactions, Split
 from bayes_recsys.evaluation import Evaluation, brier, calibration_error, predicted_pairs
 from bayes_recsys.evaluation.plots import plot_comparison
 
 PROTOCOLS = ("full", "sampled")
+SPLITS = ("random", "leave-one-out", "timeline")
 SHOWN = "ndcg@10"
 
 
-def run(name: str, data: Interactions, seed: int, options: argparse.Namespace) -> dict:
+def held_out(data: Interactions, kind: str, seed: int) -> Split:
+    """The split of a seed; that in time is the same for all."""
+    if kind == "timeline":
+        return br.data.timeline(data)
+    if kind == "leave-one-out":
+        return br.data.leave_one_out(data, seed=seed)
+    return br.data.split(data, seed=seed)
+
+
+def run(name: str, split: Split, seed: int, options: argparse.Namespace) -> dict:
     """Train and rank; all that the table needs, and the metrics of every user."""
-    split = br.data.split(data, seed=seed)
-    report = {"about": about(name, data, options)}
+    report = {"about": about(name, split.interactions, options)}
     started = time.perf_counter()
     if name in BASELINES:
         baseline = BASELINES[name]
@@ -78,11 +88,12 @@ def rounded(values: pd.Series) -> list[float]:
 def about(name: str, data: Interactions, options: argparse.Namespace) -> str:
     """What a finished run must agree in to be taken for this one."""
     if name in BASELINES:
-        return f"{data}, {name}, {BASELINES[name].options}"
+        return f"{data}, {options.split} split, {name}, {BASELINES[name].options}"
     setting = SETTINGS[options.settings][name]
     return (
-        f"{data}, {setting.model.__name__}, {setting.options}, {setting.training}, negatives outside "
-        f"{options.negatives_exclude}, at most {options.epochs} epochs"
+        f"{data}, {options.split} split, {setting.model.__name__}, {setting.options}, "
+        f"{setting.training}, negatives outside {options.negatives_exclude}, at most "
+        f"{options.epochs} epochs"
     )
 
 
@@ -174,6 +185,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--item", help="name of the item column of a ratings file")
     add("--columns", nargs="+", help="names of all columns of a ratings file without header")
     add("--min-rating", type=float, help="leave out ratings below (default: all are positives)")
+    add("--split", choices=SPLITS, default="random", help="8:1:1 of each user, or by time")
     add("--settings", choices=SETTINGS, default="tuned", help="of models and their training")
     add("--models", nargs="+", help="names; default: all of the settings, and the baselines")
     add("--seeds", type=int, default=3, help="number of seeds (default: 3)")
@@ -230,11 +242,13 @@ def main(arguments: list[str] | None = None) -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     reports: dict[str, list[dict]] = {}
     for seed in range(options.seeds):
+        split = held_out(data, options.split, seed)
+        br.data.save_split(split, options.out / f"split-{seed}.csv")
         for name in options.models:
             path = options.out / f"{name.replace(',', '').replace(' ', '-')}-{seed}.json"
             if not path.exists():
                 scratch = path.with_suffix(".part")
-                scratch.write_text(json.dumps(run(name, data, seed, options)))
+                scratch.write_text(json.dumps(run(name, split, seed, options)))
                 os.replace(scratch, path)
             report = finished(path, name, data, options)
             reports.setdefault(name, []).append(report)

@@ -185,7 +185,7 @@ class TestCompareModels:
         monkeypatch.setattr(br, "fit", lambda *_, **__: ended)
         with pytest.raises(KeyboardInterrupt):
             compare.main(["--smoke", "--out", str(tmp_path), "--models", "GMF"])
-        assert not list((tmp_path / "smoke").iterdir())
+        assert not list((tmp_path / "smoke").glob("GMF*"))
 
     def test_published_settings_train(self, example, folder, tmp_path, capsys):
         out = str(tmp_path)
