@@ -187,6 +187,28 @@ class TestCompareModels:
             compare.main(["--smoke", "--out", str(tmp_path), "--models", "GMF"])
         assert not list((tmp_path / "smoke").glob("GMF*"))
 
+    @pytest.mark.parametrize("split", ["leave-one-out", "timeline"])
+    def test_other_splits(self, split, example, folder, tmp_path):
+        out = [
+            "--models",
+            "popularity",
+            "GMF",
+            "--seeds",
+            "2",
+            "--epochs",
+            "1",
+            "--out",
+            str(tmp_path),
+        ]
+        example("compare_models").main(["--data", str(folder), "--split", split, *out])
+        frame = pd.read_csv(tmp_path / "comparison.csv", index_col="model")
+        assert frame["seeds"].eq(2).all()
+        data = br.data.load(folder)
+        part = br.data.load_split(data, tmp_path / "split-1.csv")
+        expected = br.evaluate(br.baselines.Popularity(part), part, ks=(10,)).per_user["ndcg@10"]
+        report = json.loads((tmp_path / "popularity-1.json").read_text())
+        assert report["full"]["ndcg@10"] == pytest.approx(expected.tolist(), abs=1e-6)
+
     def test_published_settings_train(self, example, folder, tmp_path, capsys):
         out = str(tmp_path)
         arguments = ["--settings", "published", "--negatives-exclude", "all", "--seeds", "1"]

@@ -1,0 +1,72 @@
+"""The table of results: models × data × splits × seeds, by examples/compare_models.py.
+
+    python benchmarks/table.py --data latest-small 100k --out runs/table
+    python benchmarks/table.py --smoke
+
+One row at a time: a run that is there is not repeated, so that it can be stopped and resumed, or shared by
+processes with different --models and put together by a last one without. Writes for each data set and split
+what compare_models.py writes, and table.csv and table.md with all of it, the date, the versions and the
+machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import os
+import platform
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import pandas as pd
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
+import compare_models
+
+PACKAGES = ("bayes_recsys", "torch", "pyro-ppl", "numpy", "scikit-learn", "implicit")
+
+
+def circumstances() -> str:
+    """When, with what and on what the table was made."""
+    versions = ", ".join(f"{package} {version(package)}" for package in PACKAGES)
+    python = platform.python_version()
+    machine = f"{platform.system()} on {platform.machine()}, {os.cpu_count()} cores"
+    return f"{datetime.date.today()}; Python {python}, {versions}; {machine}"
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    add = parser.add_argument
+    add("--data", nargs="+", default=["latest-small", "100k"], help="names, files or folders")
+    add("--split", nargs="+", choices=compare_models.SPLITS, default=["random"])
+    add("--models", nargs="+", help="names as in compare_models.py; default: all")
+    add("--seeds", type=int, default=5)
+    add("--out", type=Path, default=Path("runs/table"), help="folder for what is written")
+    add("--smoke", action="store_true", help="toy data, two epochs")
+    options = parser.parse_args(arguments)
+    frames, pages = {}, []
+    for data in options.data[:1] if options.smoke else options.data:
+        for split in options.split:
+            folder = options.out / Path(data).stem / split
+            passed = ["--data", data, "--split", split, "--seeds", str(options.seeds)]
+            passed += ["--out", str(folder), *(["--smoke"] if options.smoke else [])]
+            passed += ["--models", *options.models] if options.models else []
+            compare_models.main(passed)
+            folder = folder / "smoke" if options.smoke else folder
+            frames[Path(data).stem, split] = pd.read_csv(folder / "comparison.csv")
+            pages.append(
+                f"## {Path(data).stem}, {split} split\n\n{(folder / 'comparison.md').read_text()}"
+            )
+    table = pd.concat(frames, names=["data", "split"]).droplevel(2)
+    table.to_csv(options.out / "table.csv")
+    text = "\n".join([*pages, circumstances()])
+    (options.out / "table.md").write_text(text + "\n")
+    print(f"\n{text}\n\nWritten to {options.out}: table.csv, table.md")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit("interrupted: finished runs are kept; the same command goes on from there")
