@@ -43,7 +43,7 @@ SPACES = {
         "shrink": CategoricalDistribution((0.0, 5.0, 20.0, 100.0)),
     },
     "EASE": {"l2": FloatDistribution(10, 5000, log=True)},
-    "SLIM": {"l1": FloatDistribution(0.1, 10, log=True), "l2": FloatDistribution(1, 100, log=True)},
+    "SLIM": {"l1": FloatDistribution(0.5, 10, log=True), "l2": FloatDistribution(1, 100, log=True)},
     "iALS": {
         "factors": FACTORS,
         "l2": FloatDistribution(1, 100, log=True),

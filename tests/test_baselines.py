@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 import torch
 from scipy import optimize
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics.pairwise import cosine_similarity
 
 import bayes_recsys as br
@@ -45,6 +46,11 @@ class TestSlim:
             for s in (br.baselines.SLIM(split), br.baselines.Popularity(split))
         }
         assert ndcg["SLIM"] > ndcg["Popularity"]
+
+    def test_what_does_not_converge_is_said_once(self, split):
+        with pytest.warns(ConvergenceWarning, match=r"of 80 items .* after 1 rounds") as seen:
+            SLIM(split, max_iter=1)
+        assert len(seen) == 1
 
     def test_bad_arguments(self, split):
         with pytest.raises(ValueError, match="l1 must be positive"):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import torch
 from scipy import linalg, sparse
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import ElasticNet
 from torch import Tensor
 from tqdm.auto import tqdm
@@ -121,10 +124,14 @@ class SLIM:
         split: Fitted to its training part.
         l1: Weight of the absolute values, positive.
         l2: Weight of the squares, not negative.
+        max_iter: Most rounds over an item's weights.
         progress: Show a progress bar (in a terminal).
 
     Raises:
         ValueError: ``l1`` or ``l2`` is out of range.
+
+    Warns:
+        ConvergenceWarning: scikit-learn's; some items' weights are not at their minimum.
 
     Example:
         >>> import torch
@@ -134,7 +141,15 @@ class SLIM:
         torch.Size([1, 3])
     """
 
-    def __init__(self, split: Split, *, l1: float = 1.0, l2: float = 10.0, progress: bool = False):
+    def __init__(
+        self,
+        split: Split,
+        *,
+        l1: float = 1.0,
+        l2: float = 10.0,
+        max_iter: int = 1000,
+        progress: bool = False,
+    ):
         if not (l1 > 0 and l2 >= 0):
             raise ValueError(f"l1 must be positive and l2 not negative, but are {l1} and {l2}")
         self.rows = chosen(split)
@@ -144,9 +159,9 @@ class SLIM:
         # scikit-learn divides the squared error by the number of rows.
         net = ElasticNet(
             alpha=(l1 + l2) / n_users, l1_ratio=l1 / (l1 + l2), positive=True,
-            fit_intercept=False, max_iter=1000, tol=1e-3,
+            fit_intercept=False, max_iter=max_iter, tol=1e-3,
         )  # fmt: skip
-        weights = []
+        weights, unfinished = [], 0
         for item in tqdm(
             range(n_items),
             desc="SLIM",
@@ -158,10 +173,21 @@ class SLIM:
             others = np.sort(others[others != item])
             weight = np.zeros(n_items)
             if len(others):
-                # Only items that were ever chosen together can have a positive weight.
-                net.fit(columns[:, others], columns[:, [item]].toarray()[:, 0])
+                with warnings.catch_warnings():
+                    # Of each item; counted and said once.
+                    warnings.simplefilter("ignore", ConvergenceWarning)
+                    # Only items that were ever chosen together can have a positive weight.
+                    net.fit(columns[:, others], columns[:, [item]].toarray()[:, 0])
+                unfinished += net.n_iter_ == net.max_iter
                 weight[others] = net.coef_
             weights.append(sparse.csr_array(weight[None]))
+        if unfinished:
+            warnings.warn(
+                f"the weights of {unfinished} of {n_items} items are not at their minimum after "
+                f"{net.max_iter} rounds; raise max_iter, l1 or l2",
+                ConvergenceWarning,
+                stacklevel=2,
+            )
         self.weights = sparse.vstack(weights).T.tocsr()  # [from, to]
 
     def score(self, user: Tensor, item: Tensor) -> Tensor:
