@@ -91,6 +91,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         help="whether the user's scores multiply the target's (default: both where they can)",
     )
     model.add_argument("--beta", type=float, default=0.5, help="smoothing, in (0, 1]")
+    model.add_argument("--dropout", type=float, default=0.0, help="in training, in [0, 1)")
     model.add_argument("--tau", type=float, default=1.0, help="sharpening, at least 1")
     scores = parser.add_argument_group("scores")
     scores.add_argument(
@@ -228,6 +229,7 @@ def build(options: argparse.Namespace, histories: br.data.Histories) -> br.model
     return br.models.BAMF(
         histories,
         embedding_dim=options.embedding_dim,
+        dropout=options.dropout,
         energy=options.energy,
         history=options.history,
         combine=options.combine,

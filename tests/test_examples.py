@@ -56,7 +56,7 @@ def folder(tmp_path_factory):
         ],
         ["--guide", "point", "--negatives-exclude", "all"],
         ["--scope", "interaction", "--kl-weight", "0.01", "--kl-reduction", "mean"],
-        ["--history", "both"],
+        ["--history", "both", "--dropout", "0.2"],
         ["--history", "item", "--scope", "interaction"],
         [
             "--guide",
@@ -82,7 +82,7 @@ def test_writes_everything(train_bamf, folder, options, tmp_path, capsys):
     assert metrics["seconds_per_epoch"] > 0
     for protocol in ("full", "sampled"):
         assert {"mean", "low", "high"} == set(metrics["protocols"][protocol]["ndcg@10"])
-        assert len(metrics["protocols"][protocol]) == 20
+        assert len(metrics["protocols"][protocol]) == 28
     printed = capsys.readouterr().out
     assert ("a leak" in printed) == ("all" in options)
     table = pd.read_csv(out / "recommendations.csv")

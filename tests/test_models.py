@@ -380,6 +380,7 @@ def test_a_guide_without_a_site_is_an_error(histories, batch, split):
         ({"tau": 0.5}, "tau must be at least 1"),
         ({"embedding_dim": 0}, "at least 1"),
         ({"values": "both"}, "values must be"),
+        ({"dropout": 1.0}, "dropout must be in"),
         ({"strength": "item"}, "strength must be"),
         ({"item_scores": br.Scores(scope="user")}, "contradicts a target's scores"),
         ({"history": "none"}, "history must be one of user, item, both"),
