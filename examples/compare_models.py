@@ -24,10 +24,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from ratings import add_ratings, load_ratings
 from settings import BASELINES, SETTINGS
 
 import bayes_recsys as br
-from bayes_recsys.data import DATASETS, DataError, Interactions, Split
+from bayes_recsys.data import DataError, Interactions, Split
 from bayes_recsys.evaluation import Evaluation, brier, calibration_error, predicted_pairs
 from bayes_recsys.evaluation.plots import plot_comparison
 
@@ -180,11 +181,7 @@ def markdown(frame: pd.DataFrame, against: str) -> str:
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
     add = parser.add_argument
-    add("--data", default="100k", help=f"{', '.join(DATASETS)}, a ratings file or folder")
-    add("--user", help="name of the user column of a ratings file")
-    add("--item", help="name of the item column of a ratings file")
-    add("--columns", nargs="+", help="names of all columns of a ratings file without header")
-    add("--min-rating", type=float, help="leave out ratings below (default: all are positives)")
+    add_ratings(parser)
     add("--split", choices=SPLITS, default="random", help="8:1:1 of each user, or by time")
     add("--settings", choices=SETTINGS, default="tuned", help="of models and their training")
     add("--models", nargs="+", help="names; default: all of the settings, and the baselines")
@@ -231,13 +228,7 @@ def main(arguments: list[str] | None = None) -> None:
     if options.smoke:
         data = br.data.synthetic(n_users=60, n_items=80, length=(10, 20)).interactions
     else:
-        data = br.data.load(
-            options.data,
-            user=options.user,
-            item=options.item,
-            columns=options.columns,
-            min_rating=options.min_rating,
-        )
+        data = load_ratings(options)
     print(data)
     options.out.mkdir(parents=True, exist_ok=True)
     reports: dict[str, list[dict]] = {}

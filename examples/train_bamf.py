@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pandas as pd
 import torch
+from ratings import add_ratings, load_ratings
 
 import bayes_recsys as br
 from bayes_recsys.data import DATASETS, DataError
@@ -67,11 +68,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add("--data", default="100k", help=f"{', '.join(DATA)}, a ratings file or folder")
-    add("--user", help="name of the user column of a ratings file")
-    add("--item", help="name of the item column of a ratings file")
-    add("--columns", nargs="+", help="names of all columns of a ratings file without header")
-    add("--min-rating", type=float, help="leave out ratings below (default: all are positives)")
+    add_ratings(parser, names=DATA)
     add("--out", type=Path, default=Path("runs/bamf"), help="folder for what is written")
     model = parser.add_argument_group("model")
     model.add_argument("--energy", choices=ENERGIES, default="dot")
@@ -215,13 +212,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 def read_data(options: argparse.Namespace) -> br.data.Interactions:
     if options.data == "synthetic":
         return br.data.synthetic(seed=options.seed).interactions
-    return br.data.load(
-        options.data,
-        user=options.user,
-        item=options.item,
-        columns=options.columns,
-        min_rating=options.min_rating,
-    )
+    return load_ratings(options)
 
 
 def build(options: argparse.Namespace, histories: br.data.Histories) -> br.models.BAMF:

@@ -24,10 +24,11 @@ import torch
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from optuna.storages.journal import JournalFileBackend, JournalStorage
 from optuna.trial import TrialState
+from ratings import add_ratings, load_ratings
 from settings import BASELINES, TUNED, Baseline, Setting
 
 import bayes_recsys as br
-from bayes_recsys.data import DATASETS, DataError, Split
+from bayes_recsys.data import DataError, Split
 
 # Half of what the comparison waits: a search wants more points rather than longer runs.
 PATIENCE = 5
@@ -131,11 +132,7 @@ def tune(study: optuna.Study, name: str, split: Split, trials: int, epochs: int)
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], allow_abbrev=False)
     add = parser.add_argument
-    add("--data", default="100k", help=f"{', '.join(DATASETS)}, a ratings file or folder")
-    add("--user", help="name of the user column of a ratings file")
-    add("--item", help="name of the item column of a ratings file")
-    add("--columns", nargs="+", help="names of all columns of a ratings file without header")
-    add("--min-rating", type=float, help="leave out ratings below (default: all are positives)")
+    add_ratings(parser)
     add("--models", nargs="+", help="names as in settings.py; default: all")
     add("--trials", type=int, default=10, help="of each model (default: 10)")
     add("--epochs", type=int, default=100, help="at most (default: 100)")
@@ -152,13 +149,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 
 def main(arguments: list[str] | None = None) -> None:
     options = parse(arguments)
-    data = br.data.load(
-        options.data,
-        user=options.user,
-        item=options.item,
-        columns=options.columns,
-        min_rating=options.min_rating,
-    )
+    data = load_ratings(options)
     split = br.data.split(data, seed=0)
     options.out.mkdir(parents=True, exist_ok=True)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
