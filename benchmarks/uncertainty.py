@@ -163,7 +163,7 @@ def picture(reports: dict[str, list[dict]], path: Path) -> None:
     figure.savefig(path, dpi=150)
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", default="latest-small")
     parser.add_argument("--history", choices=("user", "item", "both"), default="user")
@@ -171,7 +171,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=100)
     parser.add_argument("--out", type=Path, default=Path("runs/uncertainty"))
     parser.add_argument("--figure", type=Path)
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     options.out.mkdir(parents=True, exist_ok=True)
     data = br.data.load(options.data)
     reports: dict[str, list[dict]] = {}
