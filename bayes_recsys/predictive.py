@@ -16,6 +16,21 @@ from bayes_recsys.inference.predict import draw
 from bayes_recsys.models.base import Model
 
 
+def as_predictive(scorer: Predictive | Model) -> Predictive:
+    """A model is taken for its posterior.
+
+    Raises:
+        TypeError: ``scorer`` has no draws: it is neither.
+    """
+    if isinstance(scorer, Model):
+        return Posterior(scorer)
+    if not isinstance(scorer, Predictive):
+        raise TypeError(
+            f"a model, Posterior, DeepEnsemble or MCDropout is needed, not {type(scorer).__name__}"
+        )
+    return scorer
+
+
 class Predictive:
     """Draws of logits. The predictive probability is the mean of their sigmoids."""
 
@@ -79,12 +94,13 @@ class DeepEnsemble(Predictive):
         models: Fitted models of the same split, at least two. They say their logit at expected scores.
 
     Raises:
-        ValueError: There are fewer than two models, or they have different histories.
+        ValueError: There are fewer than two models, something is no model, or they have different
+            histories.
     """
 
     def __init__(self, models: Sequence[Model]):
-        if len(models) < 2:
-            raise ValueError(f"an ensemble needs at least two models, not {len(models)}")
+        if len(models) < 2 or not all(isinstance(one, Model) for one in models):
+            raise ValueError("an ensemble needs at least two models of this package")
         first = models[0].histories.entries.values
         if not all(torch.equal(first, one.histories.entries.values) for one in models):
             raise ValueError("the models of an ensemble must be of the same split")
@@ -121,6 +137,8 @@ class MCDropout(Predictive):
     seed: int = 0
 
     def __post_init__(self) -> None:
+        if not isinstance(self.model, Model):
+            raise TypeError(f"a model is needed, not {type(self.model).__name__}")
         if not any(isinstance(m, nn.Dropout) and m.p > 0 for m in self.model.modules()):
             raise ValueError("the model has no dropout: build and fit it with dropout above 0")
 

@@ -16,10 +16,12 @@ import datetime
 import os
 import platform
 import sys
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import pandas as pd
+
+import bayes_recsys as br
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
 import compare_models
@@ -29,10 +31,17 @@ PACKAGES = ("bayes_recsys", "torch", "pyro-ppl", "numpy", "scikit-learn", "impli
 
 def circumstances() -> str:
     """When, with what and on what the table was made."""
-    versions = ", ".join(f"{package} {version(package)}" for package in PACKAGES)
+    versions = ", ".join(f"{package} {installed(package)}" for package in PACKAGES)
     python = platform.python_version()
     machine = f"{platform.system()} on {platform.machine()}, {os.cpu_count()} cores"
     return f"{datetime.date.today()}; Python {python}, {versions}; {machine}"
+
+
+def installed(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "absent"
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -45,6 +54,9 @@ def main(arguments: list[str] | None = None) -> None:
     add("--out", type=Path, default=Path("runs/table"), help="folder for what is written")
     add("--smoke", action="store_true", help="toy data, two epochs")
     options = parser.parse_args(arguments)
+    names = [Path(data).stem for data in options.data]
+    if len(set(names)) < len(names):
+        parser.error("--data: two of them have the same name, and would share a folder")
     frames, pages = {}, []
     for data in options.data[:1] if options.smoke else options.data:
         for split in options.split:
@@ -68,5 +80,7 @@ def main(arguments: list[str] | None = None) -> None:
 if __name__ == "__main__":
     try:
         main()
+    except (br.data.DataError, ValueError, FloatingPointError, OSError) as error:
+        sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         sys.exit("interrupted: finished runs are kept; the same command goes on from there")

@@ -5,7 +5,7 @@
 
 Trains BAMF with random scores; its deterministic twin five times from different initial weights, a deep
 ensemble of which the first is the twin; and the twin with dropout, which goes on when it predicts. Split
-and training are the same. Writes one file a seed (skips those that are there, so that it can be stopped
+and training are the same, those of examples/settings.py for BAMF with random scores. Writes one file a seed (skips those that are there, so that it can be stopped
 and resumed), and prints Markdown tables: means over users and seeds with 95 % bootstrap intervals.
 """
 
@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -21,12 +22,16 @@ import pandas as pd
 import torch
 from matplotlib.figure import Figure
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
+from settings import TUNED
+
 import bayes_recsys as br
 from bayes_recsys.evaluation import (
     Evaluation,
     aurc,
     brier,
     calibration_error,
+    calibration_floor,
     corrected,
     list_uncertainty,
     predicted_pairs,
@@ -38,6 +43,7 @@ from bayes_recsys.predictive import Predictive
 
 MEMBERS, NEGATIVES, DROPOUT = 5, 4, 0.2
 TWIN = "no random scores"
+TRAINING = {"user": TUNED["BAMF"].training, "both": TUNED["BAMF, both histories"].training}
 UNCERTAINTIES = ("spread", "disagreement", "doubt", "short history")
 
 
@@ -48,8 +54,9 @@ def predictives(split: br.data.Split, seed: int, options) -> dict[str, Predictiv
         torch.manual_seed(seed + 1000 * number)
         model = br.models.BAMF(br.data.histories(split), history=options.history, **of_model)
         fit = br.fit(
-            model, split, seed=seed + 1000 * number, max_epochs=options.epochs, progress=False
-        )
+            model, split, **TRAINING[options.history], seed=seed + 1000 * number,
+            max_epochs=options.epochs, progress=False,
+        )  # fmt: skip
         if fit.stopped == "interrupted":
             raise KeyboardInterrupt
         return model
@@ -77,6 +84,7 @@ def report(predictive: Predictive, split: br.data.Split, seed: int) -> dict:
     return {
         "per user": table.to_dict("list"),
         "calibration error": calibration_error(pairs),
+        "calibration floor": calibration_floor(pairs),
         "reliability": reliability(pairs).to_dict("list"),
         "expected over actual": {"raw": raw / actual, "corrected": right / actual},
     }
@@ -118,7 +126,7 @@ def tables(reports: dict[str, list[dict]]) -> str:
     compared = {metric: br.compare(of_users, metric, against=TWIN) for metric in metrics}
     heads = [h for title in metrics.values() for h in (title, f"less {TWIN}")]
     lines = [
-        f"| {' | '.join(['', *heads, 'calibration error', 'expected choices, corrected (raw)'])} |"
+        f"| {' | '.join(['', *heads, 'calibration error (if right)', 'expected choices, corrected (raw)'])} |"
     ]
     lines.append("|---" * (len(heads) + 3) + "|")
     for name, runs in reports.items():
@@ -129,7 +137,10 @@ def tables(reports: dict[str, list[dict]]) -> str:
             star = " *" if row["p_holm"] < 0.05 else ""
             apart = (row[f"difference{of}"] for of in ("", "_low", "_high"))
             cells.append("" if name == TWIN else interval(*apart, sign="+") + star)
-        cells.append(f"{np.mean([one['calibration error'] for one in runs]):.4f}")
+        error, floor = (
+            np.mean([one[f"calibration {of}"] for one in runs]) for of in ("error", "floor")
+        )
+        cells.append(f"{error:.4f} ({floor:.4f})")
         ratio = pd.DataFrame([one["expected over actual"] for one in runs]).mean()
         cells.append(f"{ratio['corrected']:.2f} ({ratio['raw']:.0f})")
         lines.append(f"| {' | '.join(cells)} |")
@@ -137,7 +148,7 @@ def tables(reports: dict[str, list[dict]]) -> str:
     for column in UNCERTAINTIES:
         cells = [column]
         for frames in users.values():
-            gains = pd.DataFrame([aurc(one["ndcg@10"], one[column]) for one in frames]).mean()
+            gains = aurc([one["ndcg@10"] for one in frames], [one[column] for one in frames])
             informed = frames[0][column].nunique() > 1
             cells.append(interval(*gains[["gain", "low", "high"]]) if informed else "none")
         lines.append(f"| {' | '.join(cells)} |")
@@ -166,29 +177,45 @@ def picture(reports: dict[str, list[dict]], path: Path) -> None:
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", default="latest-small")
-    parser.add_argument("--history", choices=("user", "item", "both"), default="user")
+    parser.add_argument("--history", choices=TRAINING, default="user")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=100)
     parser.add_argument("--out", type=Path, default=Path("runs/uncertainty"))
     parser.add_argument("--figure", type=Path)
     options = parser.parse_args(arguments)
+    if min(options.seeds, options.epochs) < 1:
+        parser.error("--seeds and --epochs must be at least 1")
     options.out.mkdir(parents=True, exist_ok=True)
     data = br.data.load(options.data)
+    about = f"{data}, history {options.history}, {MEMBERS} members, at most {options.epochs} epochs"
     reports: dict[str, list[dict]] = {}
     for seed in range(options.seeds):
         path = options.out / f"{seed}.json"
         if not path.exists():
             split = br.data.split(data, seed=seed)
-            done = {n: report(p, split, seed) for n, p in predictives(split, seed, options).items()}
+            done = {"about": about} | {
+                n: report(p, split, seed) for n, p in predictives(split, seed, options).items()
+            }
             path.with_suffix(".part").write_text(json.dumps(done))
             os.replace(path.with_suffix(".part"), path)
-        for name, one in json.loads(path.read_text()).items():
+        try:
+            done = json.loads(path.read_text())
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{path} is no finished seed; delete it") from error
+        if done.pop("about", None) != about:
+            raise ValueError(f"{path} is of another study; choose another --out")
+        for name, one in done.items():
             reports.setdefault(name, []).append(one)
         print(f"seed {seed} done", flush=True)
-    print(f"\n{data}, history {options.history}, {options.seeds} seed(s)\n\n{tables(reports)}")
+    print(f"\n{about}, {options.seeds} seed(s)\n\n{tables(reports)}")
     if options.figure:
         picture(reports, options.figure)
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (br.data.DataError, ValueError, OSError) as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("interrupted: finished seeds are kept; the same command goes on from there")

@@ -7,7 +7,7 @@
 Writes into the output folder one file a run (runs that are there are not repeated, so that it can be
 stopped and resumed, or split by --models and put together by a last run without), and comparison.csv,
 comparison.md and comparison.png: means over users and seeds with 95 % bootstrap intervals, and paired
-differences from the best of the baselines. A seed decides split, initial weights, negatives and draws; the
+differences from one of them (--against). A seed decides split, initial weights, negatives and draws; the
 splits are written too, for other software to score the same cases.
 """
 
@@ -28,7 +28,7 @@ from ratings import add_ratings, load_ratings
 from settings import BASELINES, SETTINGS
 
 import bayes_recsys as br
-from bayes_recsys.data import DataError, Interactions, Split
+from bayes_recsys.data import DataError, DataWarning, Interactions, Split
 from bayes_recsys.evaluation import Evaluation, brier, calibration_error, predicted_pairs
 from bayes_recsys.evaluation.plots import plot_comparison
 
@@ -52,7 +52,8 @@ def run(name: str, split: Split, seed: int, options: argparse.Namespace) -> dict
     started = time.perf_counter()
     if name in BASELINES:
         baseline = BASELINES[name]
-        scorer = baseline.scorer(split, **baseline.options)
+        seeded = {"seed": seed} if baseline.seeded else {}
+        scorer = baseline.scorer(split, **baseline.options, **seeded)
         report["seconds"] = time.perf_counter() - started
     else:
         setting = SETTINGS[options.settings][name]
@@ -75,7 +76,7 @@ def run(name: str, split: Split, seed: int, options: argparse.Namespace) -> dict
         report["probability"] = {"nll": rounded(nll), "brier": rounded(brier(pairs))}
         report["calibration error"] = calibration_error(pairs)
     for protocol in PROTOCOLS:
-        evaluation = br.evaluate(scorer, split, protocol=protocol, ks=(10,))
+        evaluation = br.evaluate(scorer, split, protocol=protocol, ks=(10,), seed=seed)
         report[protocol] = {metric: rounded(v) for metric, v in evaluation.per_user.items()}
         if protocol == "full":
             report["catalogue"] = evaluation.catalogue.loc[10].to_dict()
@@ -107,22 +108,17 @@ def evaluations(reports: dict[str, list[dict]], kind: str) -> dict[str, list[Eva
     }
 
 
-def opponent(reports: dict[str, list[dict]]) -> str:
-    """The best of the baselines by full ranking; of the models, where there is no baseline."""
-    among = [name for name in reports if name in BASELINES] or list(reports)
-    return max(among, key=lambda name: np.mean([one["full"][SHOWN] for one in reports[name]]))
-
-
-def table(reports: dict[str, list[dict]]) -> pd.DataFrame:
-    """One row a model, in the order of the reports; means over seeds."""
+def table(reports: dict[str, list[dict]], against: str) -> pd.DataFrame:
+    """One row a model, in the order of the reports; means over seeds. Probabilities, which no baseline
+    has, are compared with the first model that has them, unless ``against`` does."""
     parts = []
     for kind in (*PROTOCOLS, "probability"):
         of_kind = evaluations(reports, kind)
         if not of_kind:
             continue
-        against = opponent({name: reports[name] for name in of_kind})
+        reference = against if against in of_kind else next(iter(of_kind))
         for metric in next(iter(of_kind.values()))[0].per_user:
-            compared = br.compare(of_kind, metric, against=against).reindex(list(reports))
+            compared = br.compare(of_kind, metric, against=reference).reindex(list(reports))
             parts.append(compared.rename(columns=lambda c, m=f"{kind} {metric}": f"{m} {c}"))
     rows = {
         name: {
@@ -186,6 +182,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--settings", choices=SETTINGS, default="tuned", help="of models and their training")
     add("--models", nargs="+", help="names; default: all of the settings, and the baselines")
     add("--seeds", type=int, default=3, help="number of seeds (default: 3)")
+    add("--against", default="EASE", help="what the others are compared with (default: EASE)")
     add("--epochs", type=int, default=100, help="at most (default: 100)")
     add(
         "--negatives-exclude",
@@ -201,6 +198,10 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     unknown = [name for name in options.models if name not in known]
     if unknown:
         parser.error(f"--models: no {unknown[0]!r} among {', '.join(map(repr, known))}")
+    if options.against not in options.models:
+        if options.against != parser.get_default("against"):
+            parser.error(f"--against: {options.against!r} is not among the models")
+        options.against = options.models[0]
     if min(options.seeds, options.epochs) < 1:
         parser.error("--seeds and --epochs must be at least 1")
     if options.smoke:
@@ -218,9 +219,28 @@ def finished(path: Path, name: str, data: Interactions, options: argparse.Namesp
         report = json.loads(path.read_text())
     except json.JSONDecodeError as error:
         raise ValueError(f"{path} is no finished run; delete it") from error
+    if not isinstance(report, dict) or "about" not in report:
+        raise ValueError(f"{path} is no run of this script; delete it")
     if report["about"] != about(name, data, options):
         raise ValueError(f"{path} is of another run ({report['about']}); choose another --out")
     return report
+
+
+def keep_split(split: Split, path: Path) -> None:
+    """Write the split, or see that the one that is there is the same.
+
+    Raises:
+        ValueError: It is another.
+    """
+    if path.exists():
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DataWarning)  # a timeline leaves rows out
+            there = br.data.load_split(split.interactions, path)
+        for part in ("train", "validation", "test", "leave_one_out"):
+            if not np.array_equal(np.sort(getattr(there, part)), np.sort(getattr(split, part))):
+                raise ValueError(f"{path} is another split; choose another --out")
+    else:
+        br.data.save_split(split, path)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -234,7 +254,7 @@ def main(arguments: list[str] | None = None) -> None:
     reports: dict[str, list[dict]] = {}
     for seed in range(options.seeds):
         split = held_out(data, options.split, seed)
-        br.data.save_split(split, options.out / f"split-{seed}.csv")
+        keep_split(split, options.out / f"split-{seed}.csv")
         for name in options.models:
             path = options.out / f"{name.replace(',', '').replace(' ', '-')}-{seed}.json"
             if not path.exists():
@@ -245,7 +265,8 @@ def main(arguments: list[str] | None = None) -> None:
             reports.setdefault(name, []).append(report)
             full, sampled = (np.mean(report[protocol][SHOWN]) for protocol in PROTOCOLS)
             print(f"{name}, seed {seed}: {SHOWN} {full:.3f} full, {sampled:.3f} 1:99", flush=True)
-    frame, against = table(reports), opponent(reports)
+    against = options.against
+    frame = table(reports, against)
     frame.to_csv(options.out / "comparison.csv", index_label="model")
     text = markdown(frame, against)
     (options.out / "comparison.md").write_text(text + "\n")

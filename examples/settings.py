@@ -57,6 +57,7 @@ class Baseline:
 
     scorer: type
     options: dict = field(default_factory=dict)
+    seeded: bool = False
 
 
 BASELINES = {
@@ -64,8 +65,8 @@ BASELINES = {
     "item k-NN": Baseline(ItemKNN, {"neighbours": 50, "shrink": 0.0}),
     "EASE": Baseline(EASE, {"l2": 200.0}),
     "SLIM": Baseline(SLIM, {"l1": 1.0, "l2": 10.0}),
-    "iALS": Baseline(IALS, {"factors": 64, "l2": 10.0, "alpha": 1.0}),
-    "BPR-MF": Baseline(BPRMF, {"factors": 64, "l2": 0.01, "learning_rate": 0.01}),
+    "iALS": Baseline(IALS, {"factors": 64, "l2": 10.0, "alpha": 1.0}, seeded=True),
+    "BPR-MF": Baseline(BPRMF, {"factors": 64, "l2": 0.01, "learning_rate": 0.01}, seeded=True),
 }
 
 TUNED = {

@@ -9,7 +9,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics.pairwise import cosine_similarity
 
 import bayes_recsys as br
-from bayes_recsys.baselines import BPRMF, EASE, IALS, SLIM, ItemKNN
+from bayes_recsys.baselines import BPRMF, EASE, IALS, SLIM, ItemKNN, Popularity
 
 
 class TestSlim:
@@ -93,7 +93,7 @@ def test_item_knn_sums_the_nearest_cosines(neighbours, split):
     knn = ItemKNN(split, neighbours=neighbours)
     weights = knn.weights.toarray().T
     kept = weights > 0
-    assert kept.sum(1).max() <= neighbours
+    np.testing.assert_array_equal(kept.sum(1), np.minimum((similar > 0).sum(1), neighbours))
     np.testing.assert_allclose(weights[kept], similar[kept])
     least = np.sort(similar, axis=1)[:, ::-1][:, : neighbours + 1][:, -1]
     assert (weights[kept] >= least.repeat(kept.sum(1)) - 1e-12).all()
@@ -139,6 +139,28 @@ def test_the_right_answer_on_a_checkerboard(baseline, checkerboard):
     of_own = np.where(own & fresh, score, np.inf).min(1)
     of_others = np.where(~own, score, -np.inf).max(1)
     assert (of_own > of_others).mean() > 0.95
+
+
+@pytest.mark.parametrize("option", [{"l2": 0.5}, {"learning_rate": 0.01}, {"factors": 8}])
+def test_options_of_bpr_change_the_fit(option, split):
+    assert not np.allclose(
+        all_scores(BPRMF(split), split), all_scores(BPRMF(split, **option), split)
+    )
+
+
+def test_penalty_of_bpr_shrinks_the_factors(split):
+    small, large = (BPRMF(split, l2=l2).item_factors.norm() for l2 in (0.001, 0.5))
+    assert large < 0.8 * small
+
+
+@pytest.mark.parametrize("baseline", [Popularity, EASE, SLIM, ItemKNN, IALS, BPRMF])
+def test_another_split_is_refused(baseline, synthetic, split):
+    """It has seen what is held out there."""
+    scorer = baseline(split)
+    same = br.data.split(synthetic.interactions, seed=1)
+    assert len(br.evaluate(scorer, same).per_user)
+    with pytest.raises(ValueError, match="another split"):
+        br.evaluate(scorer, br.data.split(synthetic.interactions, seed=2))
 
 
 @pytest.mark.parametrize("baseline", [IALS, BPRMF])

@@ -2,11 +2,13 @@
 
 import importlib
 import json
+import math
 from importlib.metadata import version
 from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 
 import bayes_recsys as br
 
@@ -54,7 +56,36 @@ def test_uncertainty_reports_all_predictives(benchmark, ratings, tmp_path, monke
     report = json.loads((tmp_path / "0.json").read_text())
     assert set(report["dropout"]["per user"]) >= {"ndcg@10", "nll", "brier", "spread"}
     assert report["no random scores"]["expected over actual"]["raw"] > 1
+    split = br.data.split(br.data.load(ratings), seed=0)
+    lengths = split.items_by_user("train").lengths[split.items_by_user("test").lengths > 0]
+    assert report["dropout"]["per user"]["short history"] == (-lengths).tolist()
     assert (tmp_path / "figure.png").stat().st_size > 0
     monkeypatch.setattr(study, "predictives", None)
     study.main(arguments)
+    with pytest.raises(ValueError, match="of another study"):
+        study.main([*arguments, "--history", "both"])
+    capsys.readouterr()
+    study.main(arguments)
     assert capsys.readouterr().out == first, "finished seeds are read, not run"
+
+
+def test_expected_choices_are_right_for_a_model_that_knows_the_base_rate_only(benchmark):
+    """It says 1 in 5, as it was trained with four negatives; corrected, as many as there are."""
+    study = benchmark("uncertainty")
+    split = br.data.split(br.data.synthetic(n_users=200, n_items=300, length=(30, 60)).interactions)
+
+    class BaseRate:
+        def draw_logits(self, user, item):
+            return torch.full((2, *item.shape), -math.log(4))
+
+    raw, right, actual = study.expected_choices(BaseRate(), split, seed=0)
+    assert actual == len(split.test)
+    assert right / actual == pytest.approx(1, abs=0.05)
+    fresh = 300 - split.items_by_user("train", "validation").lengths.double()
+    assert raw == pytest.approx(0.2 * fresh.sum().item(), rel=1e-6)
+
+
+def test_table_refuses_two_of_the_same_name(benchmark, capsys):
+    with pytest.raises(SystemExit):
+        benchmark("table").main(["--data", "a/ratings.csv", "b/ratings.csv"])
+    assert "would share a folder" in capsys.readouterr().err

@@ -292,6 +292,7 @@ def test_report_is_a_table(split):
         ({"part": "train"}, "part must be"),
         ({"ks": (0,)}, "ks must be"),
         ({"ks": 10}, "ks must be a tuple"),
+        ({"ks": (5, 5)}, "ks must be a tuple of different"),
     ],
 )
 def test_bad_arguments_are_named(options, message, split):
@@ -305,6 +306,16 @@ def test_nan_scores_are_refused(split):
             return torch.full(item.shape, torch.nan)
 
     with pytest.raises(ValueError, match=r"score of item '\d+' for user '\d+' is NaN"):
+        br.evaluate(Broken(), split)
+
+
+@pytest.mark.parametrize("returned", [torch.zeros(3), np.zeros((1, 3))])
+def test_scores_of_another_shape_are_refused(returned, split):
+    class Broken:
+        def score(self, user, item):
+            return returned
+
+    with pytest.raises(ValueError, match=r"must return a tensor \[G, C\]"):
         br.evaluate(Broken(), split)
 
 

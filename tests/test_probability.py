@@ -6,11 +6,13 @@ import pytest
 import torch
 from scipy.special import expit, logit
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import brier_score_loss
 
 import bayes_recsys as br
 from bayes_recsys.evaluation import (
     brier,
     calibration_error,
+    calibration_floor,
     corrected,
     predicted_pairs,
     reliability,
@@ -87,9 +89,21 @@ class TestPredictedPairs:
         p, y = pairs["probability"], pairs["label"]
         expected = np.log(np.where(y == 1, p, 1 - p))
         np.testing.assert_allclose(pairs["log_likelihood"], expected, rtol=1e-6)
-        assert brier(pairs).mean() == pytest.approx(
-            ((p - y) ** 2).groupby(pairs["user"]).mean().mean()
-        )
+        user = pairs["user"].iloc[-1]
+        own = pairs["user"] == user
+        assert brier(pairs)[user] == pytest.approx(brier_score_loss(y[own], p[own]))
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [({"part": "train"}, "part must be"), ({"negatives": 0}, "negatives must be at least 1")],
+    )
+    def test_bad_arguments(self, options, message, split, histories):
+        with pytest.raises(ValueError, match=message):
+            predicted_pairs(make(br.models.BAMF, histories), split, **options)
+
+    def test_what_has_no_draws_is_refused(self, split):
+        with pytest.raises(TypeError, match="not EASE"):
+            br.predictive_nll(br.baselines.EASE(split), split)
 
     def test_an_empty_part_is_refused(self, synthetic):
         with pytest.warns(br.data.DataWarning):
@@ -115,6 +129,14 @@ class TestCalibration:
         p = 0.3 + 0.4 * self.p
         error = calibration_error(pairs_of(p + shift, (self.uniform < p).astype(int)))
         assert error == pytest.approx(shift, abs=0.012)
+
+    def test_floor_is_the_error_of_right_probabilities(self):
+        p, uniform = self.p[:2000], self.uniform[:2000]
+        right = calibration_error(pairs_of(p, (uniform < p).astype(int)))
+        wrong = pairs_of(p, (uniform < p**2).astype(int))
+        floor = calibration_floor(wrong, seed=9)  # 0 is the seed of p itself
+        assert floor == pytest.approx(right, abs=0.01)
+        assert calibration_error(wrong) > 5 * floor
 
 
 class TestCorrected:

@@ -38,20 +38,54 @@ def test_users_who_tie_are_served_in_random_order():
 def test_gain_is_one_for_knowing_all_and_zero_for_knowing_nothing():
     rng = np.random.default_rng(0)
     quality = series(rng.beta(0.5, 1, 400))
-    assert aurc(quality, -quality, resamples=100)["gain"] == pytest.approx(1)
-    assert aurc(quality, quality, resamples=100)["gain"] < -0.5
-    constant = aurc(quality, 0 * quality, resamples=100)
+    assert aurc([quality], [-quality], resamples=100)["gain"] == pytest.approx(1)
+    assert aurc([quality], [quality], resamples=100)["gain"] < -0.5
+    constant = aurc([quality], [0 * quality], resamples=100)
     assert constant["gain"] == pytest.approx(0, abs=1e-9)
     held = []
     for _ in range(40):
-        nothing = aurc(quality, series(rng.uniform(size=400)), resamples=200)
+        nothing = aurc([quality], [series(rng.uniform(size=400))], resamples=200)
         held.append(nothing["low"] <= 0 <= nothing["high"])
     assert np.mean(held) > 0.85
 
 
-def test_other_users_are_refused():
-    with pytest.raises(ValueError, match="not of the same users"):
-        risk_coverage(series([1.0]), pd.Series([1.0], index=["v"]))
+def test_seeds_narrow_the_interval_of_the_gain():
+    """Each seed's uncertainty knows something, with noise of its own."""
+    rng = np.random.default_rng(0)
+    quality = [series(rng.uniform(size=200)) for _ in range(6)]
+    uncertainty = [-q + 0.5 * rng.normal(size=200) for q in quality]
+    one = aurc(quality[:1], uncertainty[:1], resamples=200)
+    all_six = aurc(quality, uncertainty, resamples=200)
+    ratio = (all_six["high"] - all_six["low"]) / (one["high"] - one["low"])
+    assert 0.3 < ratio < 0.6, "about 1 / sqrt(6)"
+    gains = [aurc([q], [u], resamples=2)["gain"] for q, u in zip(quality, uncertainty, strict=True)]
+    assert all_six["gain"] == pytest.approx(np.mean(gains))
+
+
+@pytest.mark.parametrize("value", [0.1, 0.123, 0.7])
+def test_nothing_is_gained_where_all_lists_are_alike(value):
+    alike = series(np.full(331, value))
+    result = aurc([alike], [series(np.arange(331))], resamples=50)
+    assert (result[["gain", "low", "high"]] == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("quality", "uncertainty", "message"),
+    [
+        (series([1.0, 0.0]), pd.Series([1.0, 0.0], index=["v", "w"]), "not of the same users"),
+        (series([1.0, 0.0]), series([1.0, np.nan]), "must be finite"),
+        (series([1.0]), series([1.0]), "at least two users"),
+    ],
+)
+def test_what_cannot_be_ordered_is_refused(quality, uncertainty, message):
+    with pytest.raises(ValueError, match=message):
+        aurc([quality], [uncertainty])
+
+
+def test_seeds_of_other_users_are_refused():
+    one, other = series([1.0, 0.0]), pd.Series([1.0, 0.0], index=["v", "w"])
+    with pytest.raises(ValueError, match="the same with every seed"):
+        aurc([one, other], [one, other])
 
 
 class TestListUncertainty:
@@ -67,6 +101,23 @@ class TestListUncertainty:
         best = model.score(user, fresh[None])[0].topk(5).values
         assert table["doubt"].iloc[3] == pytest.approx(1 - best.sigmoid().mean().item(), rel=1e-5)
 
+    def test_follows_its_definition(self, split, histories):
+        model = make(br.models.BAMF, histories, user_scores=br.Scores(br.LogNormal(1.0)))
+        posterior = br.Posterior(model, draws=9)
+        row = list_uncertainty(posterior, split, k=4, shortlist=20).iloc[2]
+        user = histories.user_codes([row.name])
+        known = split.items_by_user("train", "validation").row(int(user)).numpy()
+        fresh = torch.from_numpy(np.setdiff1d(np.arange(histories.n_items), known))
+        score = model.score(user, fresh[None])[0]
+        short = fresh[score.argsort(descending=True)[:20]]
+        drawn = posterior.draw_logits(user, short[None])[:, 0].numpy()
+        away = [np.mean([place not in np.argsort(-one)[:4] for place in range(4)]) for one in drawn]
+        assert row["disagreement"] == pytest.approx(np.mean(away), abs=1e-6)
+        assert 0 < row["disagreement"] < 1
+        assert row["spread"] == pytest.approx(drawn[:, :4].std(0).mean(), rel=1e-5)
+        doubt = 1 - (1 / (1 + np.exp(-drawn[:, :4]))).mean()
+        assert row["doubt"] == pytest.approx(doubt, rel=1e-5)
+
     def test_grows_with_the_width_of_the_posterior(self, split, histories):
         narrow, wide = (
             list_uncertainty(
@@ -80,6 +131,8 @@ class TestListUncertainty:
     def test_bad_arguments(self, split, histories):
         with pytest.raises(ValueError, match=r"k must be in 1..5 \(shortlist\)"):
             list_uncertainty(make(br.models.BAMF, histories), split, k=6, shortlist=5)
+        with pytest.raises(TypeError, match="not EASE"):
+            list_uncertainty(br.baselines.EASE(split), split)
 
 
 class TestPredictive:
@@ -130,3 +183,5 @@ class TestPredictive:
     def test_dropout_must_be_there(self, histories):
         with pytest.raises(ValueError, match="no dropout"):
             br.MCDropout(make(br.models.BAMF, histories))
+        with pytest.raises(TypeError, match="a model is needed, not Histories"):
+            br.MCDropout(histories)

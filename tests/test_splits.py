@@ -119,7 +119,7 @@ class TestTimeline:
         br.fit(model, split, max_epochs=2, progress=False)
         table = br.evaluate(model, split).per_user
         assert len(table) == len(np.unique(data.user[split.test])) < data.n_users
-        assert br.predictive_nll(model, split, draws=2).notna().all()
+        assert br.predictive_nll(br.Posterior(model, draws=2), split).notna().all()
 
     def test_parts_not_asked_for_may_be_empty(self, late):
         with pytest.warns(DataWarning, match="come after"):

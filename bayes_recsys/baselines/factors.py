@@ -55,6 +55,7 @@ class IALS:
             iterations=iterations,
             random_state=seed,
         )
+        self.split = split
         self.user_factors, self.item_factors = _fitted(solver, split)
 
     def score(self, user: Tensor, item: Tensor) -> Tensor:
@@ -102,8 +103,9 @@ class BPRMF:
         # More than one thread, and the same seed gives another result.
         solver = BayesianPersonalizedRanking(
             factors=factors, regularization=l2, learning_rate=learning_rate, iterations=iterations,
-            num_threads=1, random_state=seed,
+            num_threads=1, use_gpu=False, random_state=seed,
         )  # fmt: skip
+        self.split = split
         self.user_factors, self.item_factors = _fitted(solver, split)
 
     def score(self, user: Tensor, item: Tensor) -> Tensor:

@@ -44,7 +44,7 @@ class ItemKNN:
             raise ValueError(
                 f"neighbours must be at least 1 and shrink not negative, not {neighbours}, {shrink}"
             )
-        self.rows = chosen(split)
+        self.split, self.rows = split, chosen(split)
         columns = self.rows.tocsc()
         norm = np.sqrt(np.maximum(columns.sum(0), 1))
         kept = []
@@ -93,7 +93,7 @@ class EASE:
     def __init__(self, split: Split, *, l2: float = 200.0):
         if not l2 > 0:
             raise ValueError(f"l2 must be positive, not {l2}")
-        self.rows = chosen(split)
+        self.split, self.rows = split, chosen(split)
         by_users = self.rows.shape[0] < self.rows.shape[1]
         gram = (self.rows @ self.rows.T if by_users else self.rows.T @ self.rows).toarray()
         inverse = linalg.inv(gram + l2 * np.eye(len(gram)), overwrite_a=True)
@@ -152,7 +152,7 @@ class SLIM:
     ):
         if not (l1 > 0 and l2 >= 0):
             raise ValueError(f"l1 must be positive and l2 not negative, but are {l1} and {l2}")
-        self.rows = chosen(split)
+        self.split, self.rows = split, chosen(split)
         n_users, n_items = self.rows.shape
         columns = self.rows.tocsc()
         together = (columns.T @ columns).tocsc()

@@ -19,6 +19,7 @@ class Popularity:
     """
 
     def __init__(self, split: Split):
+        self.split = split
         items = torch.from_numpy(split.interactions.item[split.train])
         self.counts = torch.bincount(items, minlength=split.interactions.n_items).float()
 

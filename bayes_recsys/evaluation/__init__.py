@@ -5,6 +5,7 @@ from bayes_recsys.evaluation.evaluate import KS, Evaluation, Scorer, evaluate
 from bayes_recsys.evaluation.probability import (
     brier,
     calibration_error,
+    calibration_floor,
     corrected,
     predicted_pairs,
     predictive_nll,
@@ -19,6 +20,7 @@ __all__ = [
     "aurc",
     "brier",
     "calibration_error",
+    "calibration_floor",
     "compare",
     "corrected",
     "evaluate",

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from bayes_recsys.evaluation.evaluate import Evaluation
 
@@ -23,12 +24,14 @@ def compare(
 
     Users are resampled and, where there are several, seeds, independently of each other (a user is the
     same user in every seed); a resample is shared by all models, so that differences are paired. The
-    interval is that of the percentile bootstrap (for two crossed factors: Owen, "The Pigeonhole
-    Bootstrap", 2007). ``p`` is twice the share of resamples in which the difference has the other sign
-    or is zero; ``p_holm`` is adjusted for all comparisons of the table (Holm, 1979).
+    intervals are expanded percentile intervals, which are as wide for few users as those of Student's t
+    (Hesterberg, "What Teachers Should Know About the Bootstrap", 2015; for two crossed factors: Owen,
+    "The Pigeonhole Bootstrap", 2007). ``p`` is the level at which that interval of the difference
+    begins to hold zero; ``p_holm`` is adjusted for all comparisons of the table (Holm, 1979).
 
     One seed says nothing about seeds, a few say little: with five, what varies between them is
-    underestimated by a fifth.
+    underestimated by a fifth. Name the model to compare ``against`` before you see the figures; the best
+    of many is best by luck too.
 
     Args:
         evaluations: By name, the evaluation of a model, or one for every seed, in the same order for
@@ -40,13 +43,14 @@ def compare(
         seed: Seed of the resamples.
 
     Returns:
-        One row per model, best first; columns ``mean``, ``low``, ``high``, ``difference``,
+        One row per model, by falling mean; columns ``mean``, ``low``, ``high``, ``difference``,
         ``difference_low``, ``difference_high``, ``p``, ``p_holm`` (the last five NaN in the row of
         ``against``).
 
     Raises:
         ValueError: ``against`` or ``metric`` is unknown, or evaluations are not of the same protocol,
-            part, number of seeds or users.
+            part, number of seeds or users; there are fewer than two users, a value is not finite,
+            or ``confidence`` or ``resamples`` is out of range.
 
     Example:
         >>> import bayes_recsys as br
@@ -58,10 +62,19 @@ def compare(
     """
     by_name = {n: [e] if isinstance(e, Evaluation) else list(e) for n, e in evaluations.items()}
     _check(by_name, metric, against)
+    if not 0 < confidence < 1 or resamples < 1:
+        raise ValueError(
+            f"confidence must be in (0, 1) and resamples at least 1, not {confidence}, {resamples}"
+        )
     values = np.array([[one.per_user[metric] for one in ones] for ones in by_name.values()], float)
+    n_users = values.shape[2]
+    if n_users < 2 or not np.isfinite(values).all():
+        raise ValueError(f"{metric!r} must be finite, of at least two users")
     draws = np.concatenate(list(_resampled(values, resamples, np.random.default_rng(seed))), axis=1)
     reference = list(by_name).index(against)
-    tails = [(1 - confidence) / 2, (1 + confidence) / 2]
+    # The tail beyond which a percentile interval is as wide as Student's.
+    tail = stats.norm.cdf(_stretch(n_users) * stats.t.ppf((1 - confidence) / 2, n_users - 1))
+    tails = [tail, 1 - tail]
     rows = []
     for name, mean, drawn in zip(by_name, values.mean(axis=(1, 2)), draws, strict=True):
         low, high = np.quantile(drawn, tails)
@@ -71,7 +84,8 @@ def compare(
             row["difference"] = mean - values[reference].mean()
             row["difference_low"], row["difference_high"] = np.quantile(apart, tails)
             other_side = min((apart <= 0).sum(), (apart >= 0).sum())
-            row["p"] = min(1.0, 2 * (1 + other_side) / (1 + resamples))
+            quantile = stats.norm.ppf((1 + other_side) / (1 + resamples)) / _stretch(n_users)
+            row["p"] = min(1.0, 2 * stats.t.cdf(quantile, n_users - 1))
         rows.append(row)
     columns = ["difference", "difference_low", "difference_high", "p"]
     table = pd.DataFrame(rows).set_index("model").reindex(columns=["mean", "low", "high", *columns])
@@ -89,6 +103,11 @@ def holm(p: pd.Series) -> pd.Series:
     ordered = p.dropna().sort_values()
     adjusted = (ordered * np.arange(len(ordered), 0, -1)).cummax().clip(upper=1)
     return adjusted.reindex(p.index)
+
+
+def _stretch(n_users: int) -> float:
+    """A bootstrap's variance has n in the denominator, Student's n - 1."""
+    return np.sqrt(n_users / (n_users - 1))
 
 
 def _resampled(

@@ -112,15 +112,14 @@ def evaluate(
         progress: Show a progress bar (in a terminal).
 
     Raises:
-        ValueError: An argument is out of range, no user has an item in ``part``, a model was made
-            from another split, or the scorer returns NaN.
+        ValueError: An argument is out of range, no user has an item in ``part``, a model or baseline
+            was made from another split, or the scorer returns NaN or another shape.
     """
     if not hasattr(scorer, "score"):
         raise TypeError(f"a scorer has score(user, item); {type(scorer).__name__} has not")
-    if isinstance(scorer, (Model, Predictive)):
-        check_split(scorer.histories, split)
-    if isinstance(ks, int) or not ks or min(ks) < 1:
-        raise ValueError(f"ks must be a tuple of cut-offs of at least 1, not {ks}")
+    _check_fitted_to(scorer, split)
+    if isinstance(ks, int) or not ks or min(ks) < 1 or len(set(ks)) < len(ks):
+        raise ValueError(f"ks must be a tuple of different cut-offs of at least 1, not {ks}")
     users, hits, tops, n_relevant = [], [], [], []
     todo = tqdm(
         cases(split, protocol, part, seed),
@@ -133,7 +132,13 @@ def evaluate(
     for user, candidates, relevant in todo:
         shuffled = np.random.default_rng([seed, user]).permutation(len(candidates))
         candidates, relevant = candidates[shuffled], relevant[shuffled]
-        score = scorer.score(torch.tensor([user]), torch.from_numpy(candidates)[None])[0]
+        score = scorer.score(torch.tensor([user]), torch.from_numpy(candidates)[None])
+        if not isinstance(score, Tensor) or score.shape != (1, len(candidates)):
+            raise ValueError(
+                "score(user [G], item [G, C]) must return a tensor [G, C]; for 1 user and "
+                f"{len(candidates)} items it returned {getattr(score, 'shape', type(score).__name__)}"
+            )
+        score = score[0]
         if score.isnan().any():
             item = split.interactions.item_ids[candidates[int(score.isnan().nonzero()[0])]]
             user_id = split.interactions.user_ids[user]
@@ -156,3 +161,17 @@ def evaluate(
     return Evaluation(
         protocol, part, pd.DataFrame(values, index=index), pd.DataFrame(together, pd.Index(ks))
     )
+
+
+def _check_fitted_to(scorer: Scorer, split: Split) -> None:
+    """Refuse a model or baseline of another split: it may know what is held out here."""
+    if isinstance(scorer, (Model, Predictive)):
+        check_split(scorer.histories, split)
+    own = getattr(scorer, "split", None)
+    if isinstance(own, Split) and own is not split:
+        theirs, ours = (one.items_by_user("train") for one in (own, split))
+        same = theirs.values.shape == ours.values.shape and torch.equal(theirs.values, ours.values)
+        if not same or not torch.equal(theirs.offsets, ours.offsets):
+            raise ValueError(
+                f"{type(scorer).__name__} was fitted to the training part of another split"
+            )

@@ -14,8 +14,9 @@ from torch.nn.functional import logsigmoid
 from bayes_recsys.data.histories import check_split
 from bayes_recsys.data.negatives import negative_sampler
 from bayes_recsys.data.split import Split
+from bayes_recsys.evaluation.protocols import check_part
 from bayes_recsys.models.base import Model
-from bayes_recsys.predictive import Posterior, Predictive
+from bayes_recsys.predictive import Predictive, as_predictive
 
 
 def predicted_pairs(
@@ -45,10 +46,17 @@ def predicted_pairs(
         ``log_likelihood`` (of the label, in nats).
 
     Raises:
-        ValueError: ``part`` is empty, or the model was made from another split.
+        ValueError: ``part`` is unknown or empty, ``negatives`` is below 1, or the model was made from
+            another split.
+        TypeError: ``predictive`` has no draws.
+
+    Note:
+        A model fitted with ``BradleyTerry`` has logits to rank by, whose sigmoid is no probability.
     """
-    if isinstance(predictive, Model):
-        predictive = Posterior(predictive)
+    predictive = as_predictive(predictive)
+    check_part(part)
+    if negatives < 1:
+        raise ValueError(f"negatives must be at least 1, not {negatives}")
     check_split(predictive.histories, split)
     positives, sampler = split.items_by_user(part), negative_sampler(split)
     tables = []
@@ -139,9 +147,12 @@ def reliability(pairs: pd.DataFrame, *, bins: int = 15) -> pd.DataFrame:
 
 def calibration_error(pairs: pd.DataFrame) -> float:
     """Smooth calibration error, in ``[0, 1]``: how far frequencies are from probabilities, smoothed by a
-    kernel of the width that the data allow instead of bins, whose number decides the result. 0.01 says
-    that probabilities are wrong by about one in a hundred. Computed by the authors' library, relplot.
-    Błasiok and Nakkiran, "Smooth ECE: Principled Reliability Diagrams via Kernel Smoothing" (2024).
+    kernel of the width that the data allow instead of bins, whose number decides the result. Computed by
+    the authors' library, relplot. Błasiok and Nakkiran, "Smooth ECE: Principled Reliability Diagrams via
+    Kernel Smoothing" (2024).
+
+    Chance alone makes it positive, the more the fewer the pairs: about 0.02 at a thousand and below 0.01
+    at fifty thousand. :func:`calibration_floor` says what right probabilities would have.
 
     Args:
         pairs: As :func:`predicted_pairs` returns them.
@@ -158,6 +169,21 @@ def calibration_error(pairs: pd.DataFrame) -> float:
     import relplot  # here, because it brings a plotting library along
 
     return float(relplot.smECE(pairs["probability"].to_numpy(), pairs["label"].to_numpy(float)))
+
+
+def calibration_floor(pairs: pd.DataFrame, *, draws: int = 5, seed: int = 0) -> float:
+    """The mean :func:`calibration_error` of the same probabilities if they were right: with labels drawn
+    from them.
+
+    Args:
+        pairs: As :func:`predicted_pairs` returns them.
+        draws: Draws of the labels.
+        seed: Their seed.
+    """
+    rng = np.random.default_rng(seed)
+    p = pairs["probability"].to_numpy()
+    drawn = [pairs.assign(label=rng.uniform(size=len(p)) < p) for _ in range(draws)]
+    return float(np.mean([calibration_error(one) for one in drawn]))
 
 
 def corrected(probability: np.ndarray, *, negatives: int, prevalence: np.ndarray) -> np.ndarray:

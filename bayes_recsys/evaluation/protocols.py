@@ -67,6 +67,12 @@ def _relevant_and_other(split: Split, part: str) -> Iterator[Case]:
         yield user, items, other
 
 
+def check_part(part: str) -> None:
+    """Refuse a part that is not held out (``ValueError``)."""
+    if part not in _KNOWN:
+        raise ValueError(f"part must be validation, test or leave_one_out, not {part!r}")
+
+
 PROTOCOLS = ("full", "sampled")
 
 
@@ -76,8 +82,7 @@ def cases(split: Split, protocol: str, part: str, seed: int) -> Iterator[Case]:
     Raises:
         ValueError: The protocol or part is unknown.
     """
-    if part not in _KNOWN:
-        raise ValueError(f"part must be validation, test or leave_one_out, not {part!r}")
+    check_part(part)
     if protocol == "full":
         return full(split, part)
     if protocol == "sampled":

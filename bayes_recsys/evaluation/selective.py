@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 import torch
@@ -11,7 +13,7 @@ from bayes_recsys.data.histories import check_split
 from bayes_recsys.data.split import Split
 from bayes_recsys.evaluation.protocols import cases
 from bayes_recsys.models.base import Model
-from bayes_recsys.predictive import Posterior, Predictive
+from bayes_recsys.predictive import Predictive, as_predictive
 
 
 def list_uncertainty(
@@ -43,12 +45,13 @@ def list_uncertainty(
             one minus the mean predictive probability of the list: what a deterministic model has too
 
     Raises:
-        ValueError: ``k`` is below 1 or above ``shortlist``, or the model was made from another split.
+        ValueError: ``k`` is below 1 or above ``shortlist``, ``part`` is unknown, or the model was made
+            from another split.
+        TypeError: ``predictive`` has no draws.
     """
     if not 1 <= k <= shortlist:
         raise ValueError(f"k must be in 1..{shortlist} (shortlist), not {k}")
-    if isinstance(predictive, Model):
-        predictive = Posterior(predictive)
+    predictive = as_predictive(predictive)
     check_split(predictive.histories, split)
     rows = {}
     for user, candidates, _ in cases(split, "full", part, seed=0):
@@ -79,7 +82,7 @@ def risk_coverage(quality: pd.Series, uncertainty: pd.Series) -> pd.DataFrame:
         quality of those served).
 
     Raises:
-        ValueError: The indices differ.
+        ValueError: The indices differ, or a value is not finite.
 
     Example:
         >>> risk_coverage(pd.Series([0.0, 1.0]), pd.Series([0.7, 0.2]))
@@ -87,59 +90,86 @@ def risk_coverage(quality: pd.Series, uncertainty: pd.Series) -> pd.DataFrame:
         0       0.5   0.0
         1       1.0   0.5
     """
-    if not quality.index.sort_values().equals(uncertainty.index.sort_values()):
-        raise ValueError("quality and uncertainty are not of the same users")
-    risk = _risks(quality.to_numpy(), uncertainty.reindex(quality.index).to_numpy())
+    risk = _risks(*_aligned(quality, uncertainty))
     return pd.DataFrame({"coverage": np.arange(1, len(risk) + 1) / len(risk), "risk": risk})
 
 
 def aurc(
-    quality: pd.Series, uncertainty: pd.Series, *, confidence: float = 0.95, resamples: int = 1000
+    quality: Sequence[pd.Series],
+    uncertainty: Sequence[pd.Series],
+    *,
+    confidence: float = 0.95,
+    resamples: int = 1000,
 ) -> pd.Series:
-    """Area under the risk-coverage curve, and what part of the possible it gains.
+    """Area under the risk-coverage curve, and what part of the possible it gains; means over seeds.
 
     Geifman, Uziel and El-Yaniv, "Bias-Reduced Uncertainty Estimation for Deep Neural Classifiers" (2019).
 
     Args:
-        quality, uncertainty: As :func:`risk_coverage` takes them.
+        quality, uncertainty: As :func:`risk_coverage` takes them, one of each for every seed, all of the
+            same users.
         confidence: Of the interval of the gain.
-        resamples: Bootstrap resamples of users.
+        resamples: Bootstrap resamples of users, the same users in every seed.
 
     Returns:
         ``aurc``, mean risk over coverages; ``random``, that of serving users in random order; ``best``,
         of serving them by their quality; ``gain = (random - aurc) / (random - best)``, 0 for an
-        uncertainty that says nothing of quality, 1 for one that says all; ``low`` and ``high`` of the
-        gain.
+        uncertainty that says nothing of quality (or a quality that is the same for all), 1 for one that
+        says all; ``low`` and ``high`` of the gain.
+
+    Raises:
+        ValueError: The indices differ, there are fewer than two users, or a value is not finite.
 
     Example:
-        >>> aurc(pd.Series([0.0, 1.0, 1.0]), pd.Series([0.7, 0.1, 0.2]))[["aurc", "random", "gain"]]
+        >>> quality, uncertainty = pd.Series([0.0, 1.0, 1.0]), pd.Series([0.7, 0.1, 0.2])
+        >>> aurc([quality], [uncertainty])[["aurc", "random", "gain"]]
         aurc      0.111111
         random    0.333333
         gain      1.000000
         dtype: float64
     """
-    curve = risk_coverage(quality, uncertainty)
-    quality, uncertainty = quality.to_numpy(), uncertainty.reindex(quality.index).to_numpy()
-
-    def gain(quality: np.ndarray, uncertainty: np.ndarray) -> float:
-        chance = 1 - quality.mean()
-        possible = chance - _risks(quality, -quality).mean()
-        return (chance - _risks(quality, uncertainty).mean()) / possible if possible else 0.0
-
+    users = quality[0].index
+    pairs = [_aligned(q, u) for q, u in zip(quality, uncertainty, strict=True)]
+    if len(users) < 2 or not all(q.index.equals(users) for q in quality):
+        raise ValueError("at least two users are needed, the same with every seed")
+    areas = np.array([_areas(q, u) for q, u in pairs])
     interval = stats.bootstrap(
-        (quality, uncertainty), gain, paired=True, vectorized=False, method="percentile",
-        confidence_level=confidence, n_resamples=resamples, rng=np.random.default_rng(0),
+        (np.arange(len(users)),),
+        lambda chosen: np.mean([_gain(*_areas(q[chosen], u[chosen])) for q, u in pairs]),
+        vectorized=False, method="percentile", confidence_level=confidence,
+        n_resamples=resamples, rng=np.random.default_rng(0),
     ).confidence_interval  # fmt: skip
+    aurc_, random, best = areas.mean(axis=0)
+    gain = np.mean([_gain(*one) for one in areas])
     return pd.Series(
         {
-            "aurc": curve["risk"].mean(),
-            "random": 1 - quality.mean(),
-            "best": _risks(quality, -quality).mean(),
-            "gain": gain(quality, uncertainty),
+            "aurc": aurc_,
+            "random": random,
+            "best": best,
+            "gain": gain,
             "low": interval.low,
             "high": interval.high,
         }
     )
+
+
+def _aligned(quality: pd.Series, uncertainty: pd.Series) -> tuple[np.ndarray, np.ndarray]:
+    if not quality.index.sort_values().equals(uncertainty.index.sort_values()):
+        raise ValueError("quality and uncertainty are not of the same users")
+    pair = quality.to_numpy(float), uncertainty.reindex(quality.index).to_numpy(float)
+    if not np.isfinite(pair).all():
+        raise ValueError("quality and uncertainty must be finite")
+    return pair
+
+
+def _areas(quality: np.ndarray, uncertainty: np.ndarray) -> tuple[float, float, float]:
+    """Area under the curve; of random order; of the best order."""
+    return _risks(quality, uncertainty).mean(), 1 - quality.mean(), _risks(quality, -quality).mean()
+
+
+def _gain(area: float, random: float, best: float) -> float:
+    possible = random - best
+    return (random - area) / possible if possible > 1e-9 else 0.0
 
 
 def _risks(quality: np.ndarray, uncertainty: np.ndarray) -> np.ndarray:
