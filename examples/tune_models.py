@@ -5,8 +5,8 @@
 
 Random search by NDCG@10 of the validation items among the whole catalogue; test items are not looked at.
 Models: learning rate, weight decay and, where there is one, dropout, the same points for every model.
-Baselines: what SPACES says. The first trial is the setting in settings.py. Trials are kept in the output
-folder, so that the search can be stopped and resumed, or shared by processes with different --models.
+Baselines: what SPACES says. The first trial is the defaults. Trials are kept in the output folder, so that
+the search can be stopped and resumed, or shared by processes with different --models.
 Prints the best of each.
 """
 
@@ -59,20 +59,21 @@ SPACES = {
 SETTINGS = {**{name: BASELINES[name] for name in SPACES}, **TUNED}
 
 
-def first(setting: Setting | Baseline) -> dict[str, float]:
-    """The setting's own point."""
+def first(name: str) -> dict[str, float]:
+    """The defaults."""
+    setting = SETTINGS[name]
     if isinstance(setting, Baseline):
-        return dict(setting.options)
-    point = {"learning_rate": setting.learning_rate, "weight_decay": setting.weight_decay}
+        parameters = inspect.signature(setting.scorer).parameters
+        return {key: parameters[key].default for key in SPACES[name]}
+    default = Setting(setting.model)
+    point = {"learning_rate": default.learning_rate, "weight_decay": default.weight_decay}
     dropout = inspect.signature(setting.model).parameters.get("dropout")
-    if dropout is not None:
-        point["dropout"] = setting.options.get("dropout", dropout.default)
-    return point
+    return point if dropout is None else point | {"dropout": dropout.default}
 
 
 def points(name: str, trials: int) -> list[dict[str, float]]:
-    """The setting's own, then random ones: for models, the same for all."""
-    found = [first(SETTINGS[name])]
+    """The defaults, then random ones: for models, the same for all."""
+    found = [first(name)]
     rng = np.random.default_rng(0)
     for _ in range(trials - 1):
         point = {key: drawn(one, rng) for key, one in SPACES.get(name, TRAINING).items()}

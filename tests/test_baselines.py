@@ -141,7 +141,7 @@ def test_the_right_answer_on_a_checkerboard(baseline, checkerboard):
     assert (of_own > of_others).mean() > 0.95
 
 
-@pytest.mark.parametrize("option", [{"l2": 0.5}, {"learning_rate": 0.01}, {"factors": 8}])
+@pytest.mark.parametrize("option", [{"l2": 0.5}, {"learning_rate": 0.05}, {"factors": 8}])
 def test_options_of_bpr_change_the_fit(option, split):
     assert not np.allclose(
         all_scores(BPRMF(split), split), all_scores(BPRMF(split, **option), split)

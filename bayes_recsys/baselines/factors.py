@@ -91,7 +91,7 @@ class BPRMF:
         *,
         factors: int = 64,
         l2: float = 0.01,
-        learning_rate: float = 0.05,
+        learning_rate: float = 0.01,
         iterations: int = 100,
         seed: int = 0,
     ):
