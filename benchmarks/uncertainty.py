@@ -167,9 +167,10 @@ def picture(reports: dict[str, list[dict]], path: Path) -> None:
     curves = {}
     for name, runs in reports.items():
         users = pd.DataFrame(runs[0]["per user"])
-        column = "doubt" if name == TWIN else "spread"
-        curves[f"{name}: {column}"] = risk_coverage(users["ndcg@10"], users[column])
-    curves["short history"] = risk_coverage(users["ndcg@10"], users["short history"])
+        curves[f"{name}: doubt"] = risk_coverage(users["ndcg@10"], users["doubt"])
+    users = pd.DataFrame(next(iter(reports.values()))[0]["per user"])
+    for column in ("disagreement", "short history"):
+        curves[f"random scores: {column}"] = risk_coverage(users["ndcg@10"], users[column])
     plot_risk_coverage(curves, right)
     figure.savefig(path, dpi=150)
 

@@ -90,9 +90,7 @@ def plot_risk_coverage(curves: Mapping[str, pd.DataFrame], axes: Axes | None = N
     for name, curve in curves.items():
         shown = curve[curve["coverage"] >= 0.05]
         axes.plot(shown["coverage"], shown["risk"], label=name)
-    axes.set(
-        xlabel="coverage: share of users served", ylabel="risk: 1 - mean NDCG or other quality"
-    )
+    axes.set(xlabel="coverage: share of users served", ylabel="risk: 1 - mean quality")
     axes.legend(frameon=False, fontsize="small")
     axes.spines[["top", "right"]].set_visible(False)
     return axes
