@@ -266,7 +266,7 @@ def main(arguments: list[str] | None = None) -> None:
             full, sampled = (np.mean(report[protocol][SHOWN]) for protocol in PROTOCOLS)
             print(f"{name}, seed {seed}: {SHOWN} {full:.3f} full, {sampled:.3f} 1:99", flush=True)
     against = options.against
-    frame = table(reports, against)
+    frame = table(reports, against).sort_values(f"full {SHOWN} mean", ascending=False)
     frame.to_csv(options.out / "comparison.csv", index_label="model")
     text = markdown(frame, against)
     (options.out / "comparison.md").write_text(text + "\n")

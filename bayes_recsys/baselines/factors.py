@@ -48,15 +48,15 @@ class IALS:
         _check(factors, iterations, l2)
         if alpha < 1:
             raise ValueError(f"alpha must be at least 1, not {alpha}")
-        solver = AlternatingLeastSquares(
-            factors=factors,
-            regularization=l2,
-            alpha=alpha,
-            iterations=iterations,
-            random_state=seed,
-        )
+        # implicit's threads and those of BLAS would wait for each other; it warns of that.
+        with threadpool_limits(1, "blas"):
+            solver = AlternatingLeastSquares(
+                factors=factors, regularization=l2, alpha=alpha, iterations=iterations,
+                use_gpu=False, random_state=seed,
+            )  # fmt: skip
+            solver.fit(_counts(split), show_progress=False)
         self.split = split
-        self.user_factors, self.item_factors = _fitted(solver, split)
+        self.user_factors, self.item_factors = _factors(solver)
 
     def score(self, user: Tensor, item: Tensor) -> Tensor:
         """Scores ``[G, C]`` of candidates ``item [G, C]`` of users ``user [G]``."""
@@ -105,18 +105,20 @@ class BPRMF:
             factors=factors, regularization=l2, learning_rate=learning_rate, iterations=iterations,
             num_threads=1, use_gpu=False, random_state=seed,
         )  # fmt: skip
+        solver.fit(_counts(split), show_progress=False)
         self.split = split
-        self.user_factors, self.item_factors = _fitted(solver, split)
+        self.user_factors, self.item_factors = _factors(solver)
 
     def score(self, user: Tensor, item: Tensor) -> Tensor:
         """Scores ``[G, C]`` of candidates ``item [G, C]`` of users ``user [G]``."""
         return (self.user_factors[user] @ self.item_factors.T).gather(1, item)
 
 
-def _fitted(solver, split: Split) -> tuple[Tensor, Tensor]:
-    # implicit's threads and those of BLAS would wait for each other; it warns of that.
-    with threadpool_limits(1, "blas"):
-        solver.fit(sparse.csr_matrix(chosen(split), dtype=np.float32), show_progress=False)
+def _counts(split: Split) -> sparse.csr_matrix:
+    return sparse.csr_matrix(chosen(split), dtype=np.float32)
+
+
+def _factors(solver) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(solver.user_factors), torch.from_numpy(solver.item_factors)
 
 
