@@ -5,8 +5,9 @@
 
 Trains BAMF with random scores; its deterministic twin five times from different initial weights, a deep
 ensemble of which the first is the twin; and the twin with dropout, which goes on when it predicts. Split
-and training are the same, those of examples/settings.py for BAMF with random scores. Writes one file a seed (skips those that are there, so that it can be stopped
-and resumed), and prints Markdown tables: means over users and seeds with 95 % bootstrap intervals.
+and training are the same, those of examples/settings.py for BAMF with random scores. Writes one file a
+seed (skips those that are there, so that it can be stopped and resumed), and prints Markdown tables: means
+over users and seeds with 95 % bootstrap intervals.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from bayes_recsys.evaluation import (
     calibration_floor,
     corrected,
     list_uncertainty,
+    nll,
     predicted_pairs,
     reliability,
     risk_coverage,
@@ -77,7 +79,7 @@ def report(predictive: Predictive, split: br.data.Split, seed: int) -> dict:
     lengths = split.items_by_user("train").lengths.numpy()
     of_user = dict(zip(split.interactions.user_ids, lengths, strict=True))
     table["short history"] = [-float(of_user[user]) for user in table.index]
-    table["nll"] = -pairs.groupby("user", sort=False)["log_likelihood"].mean()
+    table["nll"] = nll(pairs)
     table["brier"] = brier(pairs)
     table["ndcg@10"] = br.evaluate(predictive, split, ks=(10,)).per_user["ndcg@10"]
     raw, right, actual = expected_choices(predictive, split, seed)

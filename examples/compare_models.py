@@ -29,7 +29,7 @@ from settings import BASELINES, SETTINGS
 
 import bayes_recsys as br
 from bayes_recsys.data import DataError, DataWarning, Interactions, Split
-from bayes_recsys.evaluation import Evaluation, brier, calibration_error, predicted_pairs
+from bayes_recsys.evaluation import Evaluation, brier, calibration_error, nll, predicted_pairs
 from bayes_recsys.evaluation.plots import plot_comparison
 
 PROTOCOLS = ("full", "sampled")
@@ -72,8 +72,7 @@ def run(name: str, split: Split, seed: int, options: argparse.Namespace) -> dict
         report["seconds"] = float(fit.history["seconds"].median())
         report["epoch"] = fit.best_epoch
         pairs = predicted_pairs(br.Posterior(scorer, seed=seed), split, seed=seed)
-        nll = -pairs.groupby("user", sort=False)["log_likelihood"].mean()
-        report["probability"] = {"nll": rounded(nll), "brier": rounded(brier(pairs))}
+        report["probability"] = {"nll": rounded(nll(pairs)), "brier": rounded(brier(pairs))}
         report["calibration error"] = calibration_error(pairs)
     for protocol in PROTOCOLS:
         evaluation = br.evaluate(scorer, split, protocol=protocol, ks=(10,), seed=seed)

@@ -12,7 +12,20 @@ from bayes_recsys.baselines.linear import chosen
 from bayes_recsys.data.split import Split
 
 
-class IALS:
+class _Factors:
+    """What a fitted solver found; the score is the inner product."""
+
+    def __init__(self, split: Split, solver):
+        self.split = split
+        self.user_factors = torch.from_numpy(solver.user_factors)
+        self.item_factors = torch.from_numpy(solver.item_factors)
+
+    def score(self, user: Tensor, item: Tensor) -> Tensor:
+        """Scores ``[G, C]`` of candidates ``item [G, C]`` of users ``user [G]``."""
+        return (self.user_factors[user] @ self.item_factors.T).gather(1, item)
+
+
+class IALS(_Factors):
     """Alternating least squares on all user-item pairs, chosen ones with more weight:
 
     ``min Σ_ui c_ui (y_ui - p_u·q_i)² + l2 (Σ_u ‖p_u‖² + Σ_i ‖q_i‖²)``, ``c_ui = 1`` unless u chose i,
@@ -55,15 +68,10 @@ class IALS:
                 use_gpu=False, random_state=seed,
             )  # fmt: skip
             solver.fit(_counts(split), show_progress=False)
-        self.split = split
-        self.user_factors, self.item_factors = _factors(solver)
-
-    def score(self, user: Tensor, item: Tensor) -> Tensor:
-        """Scores ``[G, C]`` of candidates ``item [G, C]`` of users ``user [G]``."""
-        return (self.user_factors[user] @ self.item_factors.T).gather(1, item)
+        super().__init__(split, solver)
 
 
-class BPRMF:
+class BPRMF(_Factors):
     """Matrix factorisation with item biases that ranks a chosen item above a random one:
 
     ``max Σ ln σ(x_ui - x_uj) - l2 ‖Θ‖²``, ``x_ui = p_u·q_i + b_i``.
@@ -106,20 +114,11 @@ class BPRMF:
             num_threads=1, use_gpu=False, random_state=seed,
         )  # fmt: skip
         solver.fit(_counts(split), show_progress=False)
-        self.split = split
-        self.user_factors, self.item_factors = _factors(solver)
-
-    def score(self, user: Tensor, item: Tensor) -> Tensor:
-        """Scores ``[G, C]`` of candidates ``item [G, C]`` of users ``user [G]``."""
-        return (self.user_factors[user] @ self.item_factors.T).gather(1, item)
+        super().__init__(split, solver)
 
 
 def _counts(split: Split) -> sparse.csr_matrix:
     return sparse.csr_matrix(chosen(split), dtype=np.float32)
-
-
-def _factors(solver) -> tuple[Tensor, Tensor]:
-    return torch.from_numpy(solver.user_factors), torch.from_numpy(solver.item_factors)
 
 
 def _check(factors: int, iterations: int, l2: float) -> None:

@@ -99,11 +99,10 @@ class EASE:
         inverse = linalg.inv(gram + l2 * np.eye(len(gram)), overwrite_a=True)
         if by_users:
             self.left, self.right = inverse, self.rows  # XP = KX
-            self.diagonal = 1 - self.rows.multiply(inverse @ self.rows).sum(0)
+            self.diagonal = (1 - self.rows.multiply(inverse @ self.rows).sum(0)) / l2
         else:
             self.left, self.right = self.rows, inverse
             self.diagonal = inverse.diagonal()
-        self.diagonal = self.diagonal / (l2 if by_users else 1)
 
     def score(self, user: Tensor, item: Tensor) -> Tensor:
         """Scores ``[G, C]`` of candidates ``item [G, C]`` of users ``user [G]``."""

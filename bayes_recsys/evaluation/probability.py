@@ -109,7 +109,21 @@ def predictive_nll(
         >>> round(float(predictive_nll(model, split).mean()), 1)  # untrained: ln 2
         0.7
     """
-    pairs = predicted_pairs(predictive, split, part=part, negatives=negatives, seed=seed)
+    return nll(predicted_pairs(predictive, split, part=part, negatives=negatives, seed=seed))
+
+
+def nll(pairs: pd.DataFrame) -> pd.Series:
+    """Negative log likelihood of every user's pairs, in nats a pair (index: user id).
+
+    Args:
+        pairs: As :func:`predicted_pairs` returns them.
+
+    Example:
+        >>> nll(pd.DataFrame({"user": ["a", "a"], "log_likelihood": [-0.5, -0.1]}))
+        user
+        a    0.3
+        Name: nll, dtype: float64
+    """
     return -pairs.groupby("user", sort=False)["log_likelihood"].mean().rename("nll")
 
 
