@@ -1,4 +1,4 @@
-"""Splits in time, and splits as files."""
+"""Splits at random, of the last, in time, and as files."""
 
 import csv
 
@@ -289,3 +289,51 @@ class TestSavedSplit:
         assert list(tmp_path.iterdir()) == [path]
         save_split(split, path)
         assert path.read_text().startswith("user,item,part\n")
+
+
+class TestSplit:
+    def test_parts_partition_the_rows_of_each_user(self, synthetic):
+        data = synthetic.interactions
+        split = br.data.split(data, seed=3)
+        rows = np.concatenate([split.train, split.validation, split.test])
+        assert sorted(rows) == list(range(len(data)))
+        for user in range(data.n_users):
+            n = (data.user == user).sum()
+            counts = [
+                (data.user[p] == user).sum() for p in (split.train, split.validation, split.test)
+            ]
+            assert abs(counts[0] - 0.8 * n) <= 0.5
+            assert sum(counts) == n
+        assert np.isin(split.leave_one_out, split.validation).all()
+        assert len(np.unique(data.user[split.leave_one_out])) == len(split.leave_one_out)
+
+    def test_seed_decides(self, synthetic):
+        one, same, other = (br.data.split(synthetic.interactions, seed=s) for s in (3, 3, 4))
+        assert np.array_equal(one.test, same.test)
+        assert not np.array_equal(np.sort(one.test), np.sort(other.test))
+
+    def test_leave_one_out_takes_the_last_two(self, synthetic):
+        data = synthetic.interactions
+        split = br.data.leave_one_out(data)
+        for user in range(data.n_users):
+            last = data.timestamp[data.user == user].max()
+            assert data.timestamp[split.test[data.user[split.test] == user]] == [last]
+            assert data.timestamp[split.validation[data.user[split.validation] == user]] == [
+                last - 1
+            ]
+
+    def test_a_user_with_one_interaction_trains_with_a_warning(self):
+        frame = pd.DataFrame({"user": [0] + [1] * 10, "item": [0, *range(10)]})
+        with pytest.warns(
+            DataWarning, match=r"too few interactions of 1 user\(s\) for a validation row and of 1"
+        ):
+            split = br.data.split(from_frame(frame))
+        assert 0 in split.interactions.user[split.train]
+        with pytest.warns(DataWarning, match="too few"):
+            split = br.data.leave_one_out(from_frame(frame))
+        assert 0 in split.interactions.user[split.train]
+
+    @pytest.mark.parametrize("ratio", [(8, 1), (0, 1, 1), (8, -1, 1), (8, 1, float("nan"))])
+    def test_bad_ratio(self, ratio, synthetic):
+        with pytest.raises(DataError, match="ratio must be"):
+            br.data.split(synthetic.interactions, ratio=ratio)
