@@ -9,49 +9,54 @@ import pandas as pd
 import torch
 from tqdm.auto import tqdm
 
-from bayes_recsys.inference.predict import draw
 from bayes_recsys.models.base import Model
+from bayes_recsys.predictive import Predictive, as_predictive
 
 
 def recommend(
-    model: Model,
+    predictive: Predictive | Model,
     users: Iterable[str] | None = None,
     *,
     k: int = 10,
-    draws: int = 100,
-    seed: int = 0,
     progress: bool = False,
 ) -> pd.DataFrame:
     """Top-``k`` items per user among those the user has nowhere in the data.
 
-    Items are ranked with expected scores, as :func:`~bayes_recsys.evaluation.evaluate.evaluate`
-    ranks them; the best ``k`` are then drawn from the posterior for their spread.
+    Items are ranked by ``score``, as :func:`~bayes_recsys.evaluation.evaluate.evaluate` ranks them; for
+    the best ``k`` logits are then drawn, for their spread.
 
     Args:
-        model: A fitted model.
+        predictive: A :class:`~bayes_recsys.predictive.Posterior`, ``DeepEnsemble`` or ``MCDropout``; a
+            model is its posterior.
         users: User ids; ``None`` for all that a model can rank for, which are those with a
             training row.
         k: Items per user, at least 1; fewer if the catalogue has fewer new ones.
-        draws: Posterior draws behind each ``sd``, at least 2.
-        seed: Seed of the draws.
         progress: Show a progress bar (in a terminal).
 
     Returns:
         Columns ``user``, ``rank`` (from 1), ``item``, ``title`` (only where the data has titles),
-        ``score`` (the logit at expected scores) and ``sd`` (posterior standard deviation of
-        the logit: what the latent scores leave open, 0 for a deterministic model). Logits compare
-        within a user; they are relative to the training negatives.
+        ``score`` (of a model the logit at expected scores, of an ensemble the log predictive
+        probability) and ``sd`` (standard deviation of the logit's draws: of a posterior what the latent
+        scores leave open, 0 for a deterministic model). Logits compare within a user; they are relative
+        to the training negatives.
 
     Raises:
         KeyError: A user id is unknown.
-        ValueError: ``k`` is below 1, ``draws`` below 2, ``users`` is empty or a single text, or a
-            user has no training row.
+        ValueError: ``k`` is below 1, ``users`` is empty or a single text, a user has no training row, or
+            ``predictive`` makes a single draw.
+        TypeError: ``predictive`` has no draws.
+
+    Example:
+        >>> import bayes_recsys as br
+        >>> split = br.data.split(br.data.synthetic(n_users=20, n_items=50, seed=0).interactions)
+        >>> model = br.models.BAMF(br.data.histories(split), embedding_dim=8)
+        >>> list(recommend(br.Posterior(model, draws=200), users=["3"], k=2))
+        ['user', 'rank', 'item', 'score', 'sd']
     """
     if k < 1:
         raise ValueError(f"k must be at least 1, not {k}")
-    if draws < 2:
-        raise ValueError(f"draws must be at least 2 for a standard deviation, not {draws}")
-    known = model.histories
+    predictive = as_predictive(predictive)
+    known = predictive.histories
     trained = known.entries.lengths > 0
     codes = known.user_codes(known.user_ids[trained.numpy()] if users is None else users)
     if not trained[codes].all():
@@ -70,9 +75,12 @@ def recommend(
             continue
         fresh = torch.from_numpy(fresh)
         one = torch.tensor([user])
-        expected = model.score(one, fresh[None])[0]
+        expected = predictive.score(one, fresh[None])[0]
         score, best = expected.topk(min(k, len(fresh)))
-        logits = draw(model, one, fresh[best][None], draws=draws, seed=seed).logits[:, 0]
+        logits = predictive.draw_logits(one, fresh[best][None])[:, 0]
+        if len(logits) < 2:
+            name = type(predictive).__name__
+            raise ValueError(f"a standard deviation needs at least 2 draws; {name} makes one")
         columns = {
             "user": known.user_ids[user],
             "rank": np.arange(1, len(best) + 1),

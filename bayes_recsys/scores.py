@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from bayes_recsys.distributions import RandomFamily
 from bayes_recsys.families import Family, LogNormal, Point
 
 SCOPES = ("user", "interaction")
@@ -45,7 +46,7 @@ class Scores:
     def __post_init__(self) -> None:
         for name in ("guide", "prior"):
             family = getattr(self, name)
-            if not isinstance(family, Family):
+            if not isinstance(family, Point | RandomFamily):
                 raise TypeError(
                     f"{name} must be a family like LogNormal(scale=1.0), not {family!r}"
                 )

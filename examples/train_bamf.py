@@ -319,7 +319,7 @@ def main(arguments: list[str] | None = None) -> None:
         )
         print(br.score_summary(model).round(3).to_string(), "\n")
 
-    recommendations = br.recommend(model, seed=options.seed, progress=True)
+    recommendations = br.recommend(br.Posterior(model, draws=100, seed=options.seed), progress=True)
     recommendations.to_csv(options.out / "recommendations.csv", index=False)
     user = middling_user(histories)
     shown = recommendations[recommendations["user"] == user]

@@ -98,7 +98,7 @@ def test_nan_exactly_outside_the_history(model, histories):
 
 def test_default_targets_are_the_recommendations(model):
     tree = br.posterior_tree(model, users=["3"], k=2, draws=30, seed=4)
-    best = br.recommend(model, ["3"], k=2, draws=30, seed=4)["item"]
+    best = br.recommend(model, ["3"], k=2)["item"]
     assert tree["posterior"]["item"].to_numpy().tolist() == best.tolist()
 
 

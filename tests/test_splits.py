@@ -103,7 +103,7 @@ class TestTimeline:
         with pytest.warns(DataWarning, match="come after"):
             split = timeline(late, ratio=(14, 2, 4))
         model = make(br.models.BAMF, br.data.histories(split), embedding_dim=4)
-        assert set(br.recommend(model, k=2, draws=2)["user"]) == {"a", "b"}
+        assert set(br.recommend(model, k=2)["user"]) == {"a", "b"}
         with pytest.raises(ValueError, match="user 'c' has no training row"):
             br.recommend(model, users=["a", "c"])
 

@@ -67,11 +67,14 @@ def posterior_tree(
     Raises:
         KeyError: An id is unknown.
         ValueError: ``users`` or ``items`` is empty, or a single text.
+        TypeError: ``model`` is no model, but an ensemble, say: its members attend each for itself.
     """
+    if not isinstance(model, Model):
+        raise TypeError(f"a model is needed, not {type(model).__name__}: attention is of one model")
     known = model.histories
     user = known.user_codes(users)
     if items is None:
-        best = recommend(model, known.user_ids[user.numpy()], k=k, draws=draws, seed=seed)
+        best = recommend(model, known.user_ids[user.numpy()], k=k)
         items = best["item"].unique()
     item = known.item_codes(items)
     targets = item.expand(len(user), -1)

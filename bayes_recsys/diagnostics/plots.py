@@ -39,7 +39,7 @@ def plot_loss(history: pd.DataFrame, best_epoch: int) -> Figure:
 
 
 def plot_attention(
-    tree: xr.DataTree,
+    posterior: xr.DataTree,
     user: str,
     *,
     site: str | None = None,
@@ -54,28 +54,29 @@ def plot_attention(
     intervals. The dotted line is the share of an entry if attention were even.
 
     Args:
-        tree: From :func:`~bayes_recsys.diagnostics.arviz.posterior_tree`.
-        user: A user id in the tree.
+        posterior: From :func:`~bayes_recsys.diagnostics.arviz.to_arviz` (or ``posterior_tree``).
+        user: A user id in it.
         site: The attention site; by default the last one whose weights are uncertain (``item_attention``
             of BAMF), or the last one.
-        items: Most panels; the first targets of the tree are shown.
+        items: Most panels; the first targets are shown.
         top: Entries per panel.
         interval: Probability of the intervals.
 
     Raises:
-        ValueError: The tree has no such site or user, ``top`` is below 1, or there is nothing to
+        ValueError: There is no such site or user, ``top`` is below 1, or there is nothing to
             attend over.
     """
-    posterior = tree["posterior"].to_dataset()
+    draws = posterior["posterior"]
+    posterior = draws.to_dataset() if isinstance(draws, xr.DataTree) else draws
     sites = [name.removesuffix("_weight") for name in posterior if name.endswith("_weight")]
     if site is None:
         weights = {name: posterior[f"{name}_weight"] for name in sites}
         uncertain = [n for n, w in weights.items() if (w.max("draw") > w.min("draw")).any()]
         site = (uncertain or sites)[-1]
     if site not in sites:
-        raise ValueError(f"no attention site {site!r}; the tree has {', '.join(sites)}")
+        raise ValueError(f"no attention site {site!r}; there are {', '.join(sites)}")
     if str(user) not in posterior["user"]:
-        raise ValueError(f"user {user!r} is not in the tree")
+        raise ValueError(f"user {user!r} is not among those drawn for")
     if top < 1:
         raise ValueError(f"top must be at least 1, not {top}")
     over = posterior[f"{site}_weight"].dims[-1]  # history or audience

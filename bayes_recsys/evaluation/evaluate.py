@@ -143,7 +143,8 @@ def evaluate(
             item = split.interactions.item_ids[candidates[int(score.isnan().nonzero()[0])]]
             user_id = split.interactions.user_ids[user]
             raise ValueError(f"the score of item '{item}' for user '{user_id}' is NaN")
-        best = score.topk(min(max(ks), len(candidates))).indices.cpu().numpy()
+        # A whole stable sort: whom a tie favours must not depend on the cut-offs.
+        best = score.sort(descending=True, stable=True).indices[: max(ks)].cpu().numpy()
         users.append(user)
         rest = (0, max(ks) - len(best))
         hits.append(np.pad(relevant[best], rest))
