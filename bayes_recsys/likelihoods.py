@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from numbers import Integral
 
 import pyro
 import pyro.distributions as dist
@@ -52,7 +53,7 @@ class BradleyTerry:
     Args:
         negatives: Negatives compared with each positive, at least 1. The paper's choice is 1.
         l2: λ, not negative: added once to the objective of the whole data set, over embeddings and
-            linear maps, those of the guide included (not over biases, norms, widths of scores).
+            linear maps, those of the guide included (not over biases, norms, global queries, widths of scores).
 
     Raises:
         ValueError: ``negatives`` is below 1 or ``l2`` is negative.
@@ -88,5 +89,5 @@ Likelihood = Bernoulli | BradleyTerry
 
 
 def _check_negatives(negatives: int) -> None:
-    if not isinstance(negatives, int) or negatives < 1:
+    if not isinstance(negatives, Integral) or negatives < 1:
         raise ValueError(f"negatives must be a whole number of at least 1, not {negatives}")

@@ -12,8 +12,8 @@ from torch.nn.functional import logsigmoid
 
 from bayes_recsys.data.batches import candidates
 from bayes_recsys.data.histories import Histories
-from bayes_recsys.inference.predict import draw
-from bayes_recsys.models.base import Model
+from bayes_recsys.inference.predict import draw_logits
+from bayes_recsys.models.base import Model, evaluating
 
 
 def as_predictive(scorer: Predictive | Model) -> Predictive:
@@ -77,9 +77,9 @@ class Posterior(Predictive):
         return self.model.histories
 
     def draw_logits(self, user: Tensor, item: Tensor) -> Tensor:
-        return draw(
+        return draw_logits(
             self.model, user, item, draws=self.draws, source=self.source, seed=self.seed
-        ).logits
+        )
 
     def score(self, user: Tensor, item: Tensor) -> Tensor:
         """The model's: logits at expected scores."""
@@ -129,7 +129,8 @@ class MCDropout(Predictive):
         seed: Seed of what is dropped.
 
     Raises:
-        ValueError: Nothing in the model is ever dropped.
+        ValueError: Nothing in the model is ever dropped, or ``draws`` is below 1.
+        TypeError: ``model`` is none.
     """
 
     model: Model
@@ -141,6 +142,8 @@ class MCDropout(Predictive):
             raise TypeError(f"a model is needed, not {type(self.model).__name__}")
         if not any(isinstance(m, nn.Dropout) and m.p > 0 for m in self.model.modules()):
             raise ValueError("the model has no dropout: build and fit it with dropout above 0")
+        if self.draws < 1:
+            raise ValueError(f"draws must be at least 1, not {self.draws}")
 
     @property
     def histories(self) -> Histories:
@@ -148,17 +151,15 @@ class MCDropout(Predictive):
 
     @torch.no_grad()
     def draw_logits(self, user: Tensor, item: Tensor) -> Tensor:
-        was_training, drawn = self.model.training, []
-        self.model.train()
-        try:
-            with torch.random.fork_rng():
-                torch.manual_seed(self.seed)
-                for some in item.split(2000, dim=1):  # bounds memory
-                    batch = candidates(self.histories, user, some).to(self.model.device)
-                    logits = [self.model.expected_logits(batch).cpu() for _ in range(self.draws)]
-                    drawn.append(torch.stack(logits))
-        finally:
-            self.model.train(was_training)
+        drawn = []
+        with evaluating(self.model), torch.random.fork_rng():
+            for part in self.model.modules():
+                part.training = isinstance(part, nn.Dropout)
+            torch.manual_seed(self.seed)
+            for some in item.split(2000, dim=1):  # bounds memory
+                batch = candidates(self.histories, user, some).to(self.model.device)
+                logits = [self.model.expected_logits(batch).cpu() for _ in range(self.draws)]
+                drawn.append(torch.stack(logits))
         return torch.cat(drawn, dim=2)
 
     def score(self, user: Tensor, item: Tensor) -> Tensor:

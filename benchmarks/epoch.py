@@ -34,6 +34,8 @@ def main() -> None:
         model = br.models.BAMF(histories, energy=energy, embedding_dim=options.embedding_dim)
         epochs = options.epochs + 1
         fit = br.fit(model, split, max_epochs=epochs, patience=epochs, progress=False)
+        if fit.stopped == "interrupted":  # a run cut short is no result
+            raise KeyboardInterrupt
         seconds = fit.history["seconds"].tolist()[1:]
         line = f"{energy:6s} epoch {statistics.median(seconds):6.2f} s"
         line += f" ({min(seconds):.2f} .. {max(seconds):.2f})"

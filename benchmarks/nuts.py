@@ -124,10 +124,12 @@ def train(family, width, options: argparse.Namespace) -> br.models.Model:
     torch.manual_seed(options.seed)
     scores = Scores(family(width), family(1.0))
     model = br.models.BAMF(br.data.histories(split), embedding_dim=8, user_scores=scores)
-    br.fit(
+    fit = br.fit(
         model, split, max_epochs=options.epochs, patience=options.epochs, learning_rate=1e-2,
         weight_decay=0.01, seed=options.seed, progress=False,
     )  # fmt: skip
+    if fit.stopped == "interrupted":  # a run cut short is no result
+        raise KeyboardInterrupt
     return model
 
 

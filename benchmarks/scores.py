@@ -83,6 +83,8 @@ def run(interactions: br.data.Interactions, seed: int, model_options, fit_option
     torch.manual_seed(seed)
     model = br.models.BAMF(histories, **model_options)
     fit = br.fit(model, split, seed=seed, max_epochs=epochs, progress=False, **fit_options)
+    if fit.stopped == "interrupted":  # a run cut short is no result
+        raise KeyboardInterrupt
     row = {
         protocol: float(br.evaluate(model, split, protocol=protocol).per_user["ndcg@10"].mean())
         for protocol in ("full", "sampled")
@@ -163,6 +165,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder for one file a run")
     parser.add_argument("--figure", type=Path, help="where to draw what the table says")
     options = parser.parse_args()
+    unknown = [name for name in options.rows or [] if name not in STUDIES[options.study]]
+    if unknown:
+        known = ", ".join(map(repr, STUDIES[options.study]))
+        parser.error(f"--rows: no {unknown[0]!r} among {known}")
     interactions = br.data.load(options.data)
     options.out.mkdir(parents=True, exist_ok=True)
     results: dict[str, list[dict]] = {}

@@ -80,6 +80,8 @@ def main(arguments: list[str] | None = None) -> None:
 if __name__ == "__main__":
     try:
         main()
+    except ModuleNotFoundError as error:
+        sys.exit(f'error: {error}; install the rest with pip install -e ".[benchmarks]"')
     except (br.data.DataError, ValueError, FloatingPointError, OSError) as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:

@@ -190,7 +190,10 @@ def main(arguments: list[str] | None = None) -> None:
         parser.error("--seeds and --epochs must be at least 1")
     options.out.mkdir(parents=True, exist_ok=True)
     data = br.data.load(options.data)
-    about = f"{data}, history {options.history}, {MEMBERS} members, at most {options.epochs} epochs"
+    about = (
+        f"{data}, history {options.history}, {MEMBERS} members, dropout {DROPOUT}, {NEGATIVES} negatives, "
+        f"{TRAINING[options.history]}, at most {options.epochs} epochs"
+    )
     reports: dict[str, list[dict]] = {}
     for seed in range(options.seeds):
         path = options.out / f"{seed}.json"
@@ -210,7 +213,7 @@ def main(arguments: list[str] | None = None) -> None:
         for name, one in done.items():
             reports.setdefault(name, []).append(one)
         print(f"seed {seed} done", flush=True)
-    print(f"\n{about}, {options.seeds} seed(s)\n\n{tables(reports)}")
+    print(f"\n{about}; {options.seeds} seed(s)\n\n{tables(reports)}")
     if options.figure:
         picture(reports, options.figure)
 
@@ -218,7 +221,7 @@ def main(arguments: list[str] | None = None) -> None:
 if __name__ == "__main__":
     try:
         main()
-    except (br.data.DataError, ValueError, OSError) as error:
+    except (br.data.DataError, ValueError, FloatingPointError, OSError) as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         sys.exit("interrupted: finished seeds are kept; the same command goes on from there")

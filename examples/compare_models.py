@@ -181,7 +181,10 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--settings", choices=SETTINGS, default="tuned", help="of models and their training")
     add("--models", nargs="+", help="names; default: all of the settings, and the baselines")
     add("--seeds", type=int, default=3, help="number of seeds (default: 3)")
-    add("--against", default="EASE", help="what the others are compared with (default: EASE)")
+    add(
+        "--against",
+        help="what the others are compared with (default: EASE, or the first of --models)",
+    )
     add("--epochs", type=int, default=100, help="at most (default: 100)")
     add(
         "--negatives-exclude",
@@ -197,10 +200,10 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     unknown = [name for name in options.models if name not in known]
     if unknown:
         parser.error(f"--models: no {unknown[0]!r} among {', '.join(map(repr, known))}")
+    if options.against is None:
+        options.against = "EASE" if "EASE" in options.models else options.models[0]
     if options.against not in options.models:
-        if options.against != parser.get_default("against"):
-            parser.error(f"--against: {options.against!r} is not among the models")
-        options.against = options.models[0]
+        parser.error(f"--against: {options.against!r} is not among the models")
     if min(options.seeds, options.epochs) < 1:
         parser.error("--seeds and --epochs must be at least 1")
     if options.smoke:

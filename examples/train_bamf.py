@@ -258,7 +258,7 @@ def main(arguments: list[str] | None = None) -> None:
     model, likelihood = build(options, histories), build_likelihood(options)
     print(interactions, split, sep="\n")
     if not len(split.test):
-        sys.exit("error: no user has enough interactions (5) for a test item")
+        sys.exit("error: no user has enough interactions (6) for a test item")
     options.out.mkdir(parents=True, exist_ok=True)
 
     tempering = {}

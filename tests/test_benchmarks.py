@@ -85,6 +85,31 @@ def test_expected_choices_are_right_for_a_model_that_knows_the_base_rate_only(be
     assert raw == pytest.approx(0.2 * fresh.sum().item(), rel=1e-6)
 
 
+def test_an_interrupted_row_is_no_result(benchmark, ratings, tmp_path, monkeypatch, capsys):
+    study = benchmark("scores")
+    out = tmp_path / "rows"
+    arguments = [
+        "scores",
+        "formulations",
+        "--data",
+        str(ratings),
+        "--seeds",
+        "1",
+        "--out",
+        str(out),
+    ]
+    monkeypatch.setattr("sys.argv", [*arguments, "--rows", "Pont"])
+    with pytest.raises(SystemExit):
+        study.main()
+    assert "no 'Pont' among" in capsys.readouterr().err
+    monkeypatch.setattr("sys.argv", [*arguments, "--rows", "Point"])
+    half = br.inference.Fit(None, pd.DataFrame({"seconds": [1.0]}), 0, "interrupted")
+    monkeypatch.setattr(br, "fit", lambda *_, **__: half)
+    with pytest.raises(KeyboardInterrupt):
+        study.main()
+    assert not list(out.iterdir())
+
+
 def test_table_refuses_two_of_the_same_name(benchmark, capsys):
     with pytest.raises(SystemExit):
         benchmark("table").main(["--data", "a/ratings.csv", "b/ratings.csv"])

@@ -225,6 +225,9 @@ class TestCompareModels:
         with pytest.raises(SystemExit):
             example("compare_models").main(["--models", "XYZ"])
         assert "no 'XYZ' among 'popularity', 'item k-NN', 'EASE'" in capsys.readouterr().err
+        with pytest.raises(SystemExit):
+            example("compare_models").main(["--models", "popularity", "--against", "EASE"])
+        assert "'EASE' is not among the models" in capsys.readouterr().err
 
 
 class TestTuneModels:

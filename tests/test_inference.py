@@ -148,10 +148,28 @@ class TestFit:
         with pytest.raises(ValueError, match="items outside this split's training part"):
             fit(br.data.histories(other), split)
 
+    def test_histories_that_were_cut_are_known_by_their_audiences(self):
+        """One item of each history can easily be in the training part of another split."""
+        data = br.data.synthetic(n_users=3, n_items=12, length=(10, 11)).interactions
+        cut = br.data.histories(br.data.split(data, seed=0), max_length=1)
+        for seed in range(1, 6):
+            with pytest.raises(ValueError, match="items outside this split's training part"):
+                fit(cut, br.data.split(data, seed=seed))
+
+    def test_frozen_parameters_stay(self, histories, split):
+        torch.manual_seed(0)
+        model = br.models.BAMF(histories, embedding_dim=8)
+        model.item.weight.requires_grad_(False)
+        item, user = model.item.weight.clone(), model.user.weight.clone()
+        br.fit(model, split, max_epochs=1, progress=False)
+        assert torch.equal(model.item.weight, item)
+        assert not torch.equal(model.user.weight, user)
+
     @pytest.mark.parametrize("likelihood", [br.Bernoulli, br.BradleyTerry])
     def test_bad_likelihood(self, likelihood):
         with pytest.raises(ValueError, match="negatives must be a whole number of at least 1"):
             likelihood(negatives=0)
+        assert likelihood(negatives=np.int64(2)).negatives == 2
         with pytest.raises(ValueError, match="l2 must not be negative"):
             br.BradleyTerry(l2=-1.0)
 
@@ -178,6 +196,7 @@ class TestDraws:
         batch = br.data.candidates(histories, user, item)
         with torch.no_grad():
             values = model.history(batch.history)
+            assert torch.equal(br.Posterior(model, draws=5).draw_logits(user, item), draws.logits)
             for s in range(5):
                 contexts = {k: w[s].nan_to_num() @ values for k, w in draws.weights.items()}
                 torch.testing.assert_close(model.logits(batch, contexts), draws.logits[s])
@@ -261,6 +280,11 @@ class TestModelFolder:
     def folder(self, histories, tmp_path):
         br.save_model(make(br.models.BAMF, histories), tmp_path / "model")
         return tmp_path / "model"
+
+    def test_the_callers_random_state_is_left_alone(self, folder):
+        state = torch.get_rng_state()
+        br.load_model(folder)
+        assert torch.equal(torch.get_rng_state(), state)
 
     @pytest.mark.parametrize("name", ["weights.pt", "options.json", "histories.npz"])
     @pytest.mark.parametrize("damage", ["missing", "empty", "truncated"])

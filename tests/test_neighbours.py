@@ -67,6 +67,26 @@ def test_delf_follows_the_formulas(histories):
     compare(make(br.models.DELF, histories), histories, neighbours.delf)
 
 
+def test_delf_leaves_out_a_user_of_any_weight(histories):
+    """The rest of the audience is a small difference of two large sums."""
+    audience = br.models.delf.Audience(histories, 8)
+    with torch.no_grad():
+        audience.query.mul_(1e4)
+        audience.key.weight.normal_()
+        batch = br.data.candidates(histories, torch.arange(60), torch.arange(80).expand(60, -1))
+        pooled = audience(batch)
+        energy = (audience.key(audience.user.weight).tanh() @ audience.query).double()
+        score = (energy - energy.max()).clamp(min=-8).exp()
+        for user in range(60):
+            for item in range(80):
+                rest = [v for v in histories.audience.row(item).tolist() if v != user]
+                expected = torch.zeros(8, dtype=torch.double)
+                if rest:
+                    weight = score[rest] / score[rest].sum()
+                    expected = weight @ audience.user.weight[rest].double()
+                assert (pooled[user, item] - expected).abs().max() < 1e-3
+
+
 def test_the_literal_formula_of_dacr_leaks_the_target(histories):
     """With ``exclude_target=False`` the model sees whether the pair was observed."""
     row = histories.entries.row(3).tolist()

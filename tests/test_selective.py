@@ -82,6 +82,16 @@ def test_what_cannot_be_ordered_is_refused(quality, uncertainty, message):
         aurc([quality], [uncertainty])
 
 
+def test_bad_arguments_of_the_area():
+    one = series([1.0, 0.0])
+    with pytest.raises(TypeError, match="must be lists"):
+        aurc(one, one)
+    with pytest.raises(ValueError, match="at least one seed"):
+        aurc([], [])
+    with pytest.raises(ValueError, match=r"confidence must be in \(0, 1\)"):
+        aurc([one], [one], confidence=3)
+
+
 def test_seeds_of_other_users_are_refused():
     one, other = series([1.0, 0.0]), pd.Series([1.0, 0.0], index=["v", "w"])
     with pytest.raises(ValueError, match="the same with every seed"):
@@ -133,6 +143,10 @@ class TestListUncertainty:
             list_uncertainty(make(br.models.BAMF, histories), split, k=6, shortlist=5)
         with pytest.raises(TypeError, match="not EASE"):
             list_uncertainty(br.baselines.EASE(split), split)
+        empty = br.data.split(split.interactions, ratio=(9, 1, 0))
+        model = make(br.models.BAMF, br.data.histories(empty))
+        with pytest.raises(ValueError, match="no user has an item in the test part"):
+            list_uncertainty(model, empty)
 
 
 class TestPredictive:
@@ -185,3 +199,13 @@ class TestPredictive:
             br.MCDropout(make(br.models.BAMF, histories))
         with pytest.raises(TypeError, match="a model is needed, not Histories"):
             br.MCDropout(histories)
+        with pytest.raises(ValueError, match="draws must be at least 1"):
+            br.MCDropout(make(br.models.MLP, histories, dropout=0.5), draws=0)
+
+    def test_parts_in_evaluation_mode_stay_so(self, histories):
+        model = make(br.models.MLP, histories, dropout=0.5).train()
+        model.match.eval()
+        br.MCDropout(model).draw_logits(self.user, self.item)
+        br.draw(model, self.user, self.item, draws=1)
+        assert model.training
+        assert not model.match.training

@@ -94,11 +94,12 @@ def check_split(histories: Histories, split: Split) -> None:
     already be known.
 
     Raises:
-        ValueError: The sizes differ, or a history holds an item outside the training part.
+        ValueError: The sizes differ, or the histories were made from pairs outside the training part.
     """
-    entries, data = histories.entries, split.interactions
+    # Audiences hold every pair; histories may be cut.
+    audience, data = histories.audience, split.interactions
     same = (histories.n_users, histories.n_items) == (data.n_users, data.n_items)
-    if not same or not split.items_by_user("train").contains(entries.rows, entries.values).all():
+    if not same or not split.items_by_user("train").contains(audience.values, audience.rows).all():
         raise ValueError(
             "the model's histories hold items outside this split's training part; use the split "
             "they were made from, data.histories(split)"

@@ -82,7 +82,7 @@ def from_frame(
         name: What to call the data set in reports.
 
     Raises:
-        DataError: A column is missing, the table is empty, or an id or time is missing.
+        DataError: A column is missing or named twice, the table is empty, or an id or time is missing.
 
     Warns:
         DataWarning: A (user, item) pair occurs more than once. The last one (by time, else by
@@ -94,6 +94,10 @@ def from_frame(
         Interactions('tiny': 3 interactions, 2 users, 2 items, density 75.00%)
     """
     columns = [user, item] + ([timestamp] if timestamp else [])
+    if len(set(columns)) < len(columns):
+        raise DataError(
+            f"{name}: user=, item= and timestamp= must name different columns: {columns}"
+        )
     missing = [c for c in columns if c not in frame.columns]
     if missing:
         raise DataError(

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from bayes_recsys.evaluation.evaluate import Evaluation
+from bayes_recsys.evaluation.evaluate import Evaluation, check_resampling
 
 
 def compare(
@@ -62,10 +62,7 @@ def compare(
     """
     by_name = {n: [e] if isinstance(e, Evaluation) else list(e) for n, e in evaluations.items()}
     _check(by_name, metric, against)
-    if not 0 < confidence < 1 or resamples < 1:
-        raise ValueError(
-            f"confidence must be in (0, 1) and resamples at least 1, not {confidence}, {resamples}"
-        )
+    check_resampling(confidence, resamples)
     values = np.array([[one.per_user[metric] for one in ones] for ones in by_name.values()], float)
     n_users = values.shape[2]
     if n_users < 2 or not np.isfinite(values).all():

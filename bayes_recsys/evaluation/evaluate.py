@@ -55,7 +55,11 @@ class Evaluation:
         Returns:
             Columns ``mean``, ``low``, ``high``; one row per metric. With a single user the
             interval is the value itself.
+
+        Raises:
+            ValueError: ``confidence`` or ``resamples`` is out of range.
         """
+        check_resampling(confidence, resamples)
         values = self.per_user.to_numpy().T
         mean = low = high = values.mean(axis=1)
         if values.shape[1] > 1:
@@ -162,6 +166,14 @@ def evaluate(
     return Evaluation(
         protocol, part, pd.DataFrame(values, index=index), pd.DataFrame(together, pd.Index(ks))
     )
+
+
+def check_resampling(confidence: float, resamples: int) -> None:
+    """Refuse options of a bootstrap that are out of range (``ValueError``)."""
+    if not 0 < confidence < 1 or resamples < 1:
+        raise ValueError(
+            f"confidence must be in (0, 1) and resamples at least 1, not {confidence}, {resamples}"
+        )
 
 
 def _check_fitted_to(scorer: Scorer, split: Split) -> None:

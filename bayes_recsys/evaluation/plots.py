@@ -13,7 +13,7 @@ COLOUR, PALE = "#1f5a94", "#9aa5b1"
 
 
 def plot_comparison(table: pd.DataFrame, *, metric: str = "ndcg@10", alpha: float = 0.05) -> Figure:
-    """Means of the models, best on top, and their differences from the one they are compared with.
+    """Means of the models, highest on top, and their differences from the one they are compared with.
 
     Differences that are significant after adjustment are filled.
 

@@ -56,7 +56,7 @@ def sampled(split: Split, part: str, *, negatives: int = 99, seed: int = 0) -> I
         yield user, candidates, np.arange(len(candidates)) < len(relevant)
 
 
-def _relevant_and_other(split: Split, part: str) -> Iterator[Case]:
+def _relevant_and_other(split: Split, part: str) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
     """User, relevant items ``[P]``, and whether each item is neither relevant nor known ``[N]``."""
     relevant, known = split.items_by_user(part), split.items_by_user(*_KNOWN[part])
     for user in relevant.lengths.nonzero()[:, 0].tolist():

@@ -11,6 +11,7 @@ from scipy import stats
 
 from bayes_recsys.data.histories import check_split
 from bayes_recsys.data.split import Split
+from bayes_recsys.evaluation.evaluate import check_resampling
 from bayes_recsys.evaluation.protocols import cases
 from bayes_recsys.models.base import Model
 from bayes_recsys.predictive import Predictive, as_predictive
@@ -45,8 +46,8 @@ def list_uncertainty(
             one minus the mean predictive probability of the list: what a deterministic model has too
 
     Raises:
-        ValueError: ``k`` is below 1 or above ``shortlist``, ``part`` is unknown, or the model was made
-            from another split.
+        ValueError: ``k`` is below 1 or above ``shortlist``, ``part`` is unknown or empty, or the model was
+            made from another split.
         TypeError: ``predictive`` has no draws.
     """
     if not 1 <= k <= shortlist:
@@ -66,6 +67,8 @@ def list_uncertainty(
             "disagreement": 1 - (logits.topk(places).indices < k).float().mean().item(),
             "doubt": 1 - of_list.sigmoid().mean().item(),
         }
+    if not rows:
+        raise ValueError(f"no user has an item in the {part} part of {split!r}")
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("user")
 
 
@@ -118,7 +121,9 @@ def aurc(
         says all; ``low`` and ``high`` of the gain.
 
     Raises:
-        ValueError: The indices differ, there are fewer than two users, or a value is not finite.
+        ValueError: The indices differ, there is no seed or there are fewer than two users, a value is not
+            finite, or ``confidence`` or ``resamples`` is out of range.
+        TypeError: ``quality`` or ``uncertainty`` is a single series.
 
     Example:
         >>> quality, uncertainty = pd.Series([0.0, 1.0, 1.0]), pd.Series([0.7, 0.1, 0.2])
@@ -128,6 +133,11 @@ def aurc(
         gain      1.000000
         dtype: float64
     """
+    if isinstance(quality, pd.Series) or isinstance(uncertainty, pd.Series):
+        raise TypeError("quality and uncertainty must be lists, one series for every seed")
+    check_resampling(confidence, resamples)
+    if not quality:
+        raise ValueError("at least one seed is needed")
     users = quality[0].index
     pairs = [_aligned(q, u) for q, u in zip(quality, uncertainty, strict=True)]
     if len(users) < 2 or not all(q.index.equals(users) for q in quality):

@@ -113,7 +113,8 @@ def load_model(folder: str | Path, model_class: type[Model] | None = None) -> Mo
     )
     try:
         options = {key: _decode(value) for key, value in about["options"].items()}
-        model = model_class(histories, **options)
+        with torch.random.fork_rng():  # initial weights, soon replaced
+            model = model_class(histories, **options)
         model.load_state_dict(weights)
     except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
         raise ModelFolderError(f"{folder}: its files do not fit together: {error}") from error

@@ -77,7 +77,7 @@ def guide_only(model: Model, batch: Batch) -> set[torch.nn.Parameter]:
         with torch.no_grad():
             guide = poutine.trace(model.guide).get_trace(batch)
         joint = poutine.trace(poutine.replay(model.model, trace=guide)).get_trace(batch)
-        parameters = list(model.parameters())
+        parameters = [p for p in model.parameters() if p.requires_grad]
         gradients = torch.autograd.grad(joint.log_prob_sum(), parameters, allow_unused=True)
     return {p for p, g in zip(parameters, gradients, strict=True) if g is None}
 

@@ -96,8 +96,8 @@ def fit(
         max_epochs: Most passes over the training positives.
         patience: Epochs without improvement before stopping.
         learning_rate: Step size of Adam.
-        weight_decay: Decoupled weight decay (AdamW) of the model's embeddings and linear maps. Biases,
-            norms, and what only the guide uses are not decayed.
+        weight_decay: Decoupled weight decay (AdamW) of the model's embeddings and linear maps. Vectors
+            (biases, norms, global queries) and what only the guide uses are not decayed.
         pairs: Most candidates in a batch.
         seed: Seed of negatives, order and latent draws.
         accelerator: ``"cpu"``, ``"cuda"``, ``"auto"``, .. as Lightning Fabric names them.

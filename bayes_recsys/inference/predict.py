@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from bayes_recsys.data.batches import candidates
+from bayes_recsys.data.batches import Batch, candidates
 from bayes_recsys.models.base import Model, evaluating
-from bayes_recsys.nn.attention import combined
+from bayes_recsys.nn.attention import Attended, combined
 
 
 @dataclass(frozen=True)
@@ -59,44 +60,81 @@ def draw(
     Raises:
         ValueError: ``draws`` is below 1 or ``source`` is neither.
     """
-    if draws < 1:
-        raise ValueError(f"draws must be at least 1, not {draws}")
-    if source not in ("posterior", "prior"):
-        raise ValueError(f"source must be 'posterior' or 'prior', not {source!r}")
-    batch = candidates(model.histories, user, item).to(model.device)
-    logits = []
+    batch = _checked(model, user, item, draws, source)
+    logits, scores, weights = [], {}, {}
     with evaluating(model), torch.random.fork_rng():
         torch.manual_seed(seed)
         attended = model.attend(batch)
         valid = {name: site.entries.valid for name, site in attended.items()}
-        widest = max([item.numel(), *(mask.numel() for mask in valid.values())])
-        chunk = max(1, entries // widest)
-        scores = {name: [] for name, site in attended.items() if site.attention.is_random}
-        weights = {name: [] for name in attended}
-        for start in range(0, draws, chunk):
-            size = min(chunk, draws - start)
-            drawn = {
-                name: (site.guide() if source == "posterior" else site.prior()).sample((size,))
-                for name, site in attended.items()
-                if site.attention.is_random
-            }
-            powers = {
-                name: site.log_power(drawn[name]) if name in drawn else site.expected_log_power()
-                for name, site in attended.items()
-            }
-            powers = combined(attended, powers)
-            contexts = {name: site.context(powers[name]) for name, site in attended.items()}
+        for drawn, powers, part in _parts(model, batch, attended, draws, source, entries):
             for name, site in attended.items():
                 if name in drawn:
                     score = drawn[name].masked_fill(~site.site, torch.nan)
-                    scores[name].append(score.squeeze(2) if site.is_of_user else score)
-                shown = site.weights(powers[name]).expand(size, *valid[name].shape)
-                weights[name].append(shown.masked_fill(~valid[name], torch.nan))
-            logits.append(model.logits(batch, contexts).expand(size, *item.shape).cpu())
+                    score = score.squeeze(2) if site.is_of_user else score
+                    scores.setdefault(name, []).append(score.cpu())
+                shown = site.weights(powers[name]).expand(len(part), *valid[name].shape)
+                shown = shown.masked_fill(~valid[name], torch.nan)
+                weights.setdefault(name, []).append(shown.cpu())
+            logits.append(part)
     return Draws(
-        {name: torch.cat(parts).cpu() for name, parts in scores.items()},
-        {name: torch.cat(parts).cpu() for name, parts in weights.items()},
+        {name: torch.cat(parts) for name, parts in scores.items()},
+        {name: torch.cat(parts) for name, parts in weights.items()},
         torch.cat(logits),
         {name: site.entries.code.cpu() for name, site in attended.items()},
         {name: mask.cpu() for name, mask in valid.items()},
     )
+
+
+@torch.no_grad()
+def draw_logits(
+    model: Model,
+    user: Tensor,
+    item: Tensor,
+    *,
+    draws: int = 200,
+    source: str = "posterior",
+    seed: int = 0,
+    entries: int = 2_000_000,
+) -> Tensor:
+    """The logits ``[S, G, C]`` of :func:`draw`, which takes the same arguments; nothing else is kept."""
+    batch = _checked(model, user, item, draws, source)
+    with evaluating(model), torch.random.fork_rng():
+        torch.manual_seed(seed)
+        parts = _parts(model, batch, model.attend(batch), draws, source, entries)
+        return torch.cat([logits for _, _, logits in parts])
+
+
+def _checked(model: Model, user: Tensor, item: Tensor, draws: int, source: str) -> Batch:
+    if draws < 1:
+        raise ValueError(f"draws must be at least 1, not {draws}")
+    if source not in ("posterior", "prior"):
+        raise ValueError(f"source must be 'posterior' or 'prior', not {source!r}")
+    return candidates(model.histories, user, item).to(model.device)
+
+
+def _parts(
+    model: Model,
+    batch: Batch,
+    attended: dict[str, Attended],
+    draws: int,
+    source: str,
+    entries: int,
+) -> Iterator[tuple[dict[str, Tensor], dict[str, Tensor], Tensor]]:
+    """Some draws at a time: scores of random sites, ``τ ln s`` of all, logits ``[.., G, C]``."""
+    shape = batch.item.shape
+    widest = max([shape.numel(), *(site.entries.valid.numel() for site in attended.values())])
+    chunk = max(1, entries // widest)
+    for start in range(0, draws, chunk):
+        size = min(chunk, draws - start)
+        drawn = {
+            name: (site.guide() if source == "posterior" else site.prior()).sample((size,))
+            for name, site in attended.items()
+            if site.attention.is_random
+        }
+        powers = {
+            name: site.log_power(drawn[name]) if name in drawn else site.expected_log_power()
+            for name, site in attended.items()
+        }
+        powers = combined(attended, powers)
+        contexts = {name: site.context(powers[name]) for name, site in attended.items()}
+        yield drawn, powers, model.logits(batch, contexts).expand(size, *shape).cpu()

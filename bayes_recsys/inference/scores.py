@@ -53,7 +53,7 @@ def score_summary(
             the same over draws from the prior
 
     Raises:
-        ValueError: The model has no latent scores.
+        ValueError: The model has no latent scores, or ``users`` or ``items`` is below 1.
 
     Example:
         >>> import bayes_recsys as br
@@ -63,6 +63,8 @@ def score_summary(
     """
     if not model.is_random:
         raise ValueError("the model is deterministic: it has no scores to summarise")
+    if min(users, items) < 1:
+        raise ValueError(f"users and items must be at least 1, not {users} and {items}")
     rng = np.random.default_rng(seed)
     known = model.histories
     has_history = known.entries.lengths.nonzero()[:, 0].numpy()

@@ -59,7 +59,7 @@ class BAMF(Model):
             attend over the same entries, and impossible where they do not (``history="both"``).
         beta: Smoothing exponent of the weights, ``0 < β ≤ 1``.
         tau: Sharpening exponent of the scores, ``τ ≥ 1``.
-        hidden: Width of the energy and prior networks.
+        hidden: Width of the networks of ``prod`` and ``concat`` energies and of contextual priors.
         dropout: Probability that an entry of ``z_u ⊙ z_i`` is dropped in training, in [0, 1).
 
     Raises:
@@ -107,8 +107,6 @@ class BAMF(Model):
         )
         if not 0 <= dropout < 1:
             raise ValueError(f"dropout must be in [0, 1), not {dropout}")
-        if embedding_dim < 1 or hidden < 1:
-            raise ValueError("embedding_dim and hidden must be at least 1")
         if history not in HISTORIES:
             raise ValueError(f"history must be one of {', '.join(HISTORIES)}, not {history!r}")
         for name, choice in (("item_table", item_table), ("values", values)):

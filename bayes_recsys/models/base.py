@@ -208,9 +208,10 @@ def _parts(length: Tensor, entries: int) -> Iterator[Tensor]:
 @contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:
     """Without dropout, and afterwards as before."""
-    training = module.training
+    modes = {part: part.training for part in module.modules()}
     module.eval()
     try:
         yield
     finally:
-        module.train(training)
+        for part, training in modes.items():
+            part.training = training

@@ -24,7 +24,8 @@ class Audience(nn.Module):
     """``n_i = Σ_v α_v x_v`` over the users who chose the item, the user ``u`` of the pair left out.
 
     The query is global, so a user's score ``exp(h · tanh(W x_v + b))`` is the same in every audience:
-    the sums are taken once per distinct item of the batch, and the user's own term is subtracted.
+    the sums are taken once per distinct item of the batch, and the user's own term is subtracted. For
+    that to be exact to a thousandth in single precision, no score is less than ``e⁻⁸`` of the largest.
 
     Args:
         histories: Audiences.
@@ -41,7 +42,7 @@ class Audience(nn.Module):
     def forward(self, batch: Batch) -> Tensor:
         """``n [G, C, K]``; zero where nobody is left."""
         energy = self.key(self.user.weight).tanh() @ self.query  # [M]
-        score = (energy - energy.detach().max()).exp()
+        score = (energy - energy.detach().max()).clamp(min=-8.0).exp()
         weighed = torch.cat([self.user.weight, torch.ones_like(score)[:, None]], dim=-1)
         weighed = weighed * score[:, None]  # the last column sums the scores
         totals = sum_over_audience(self.audience, batch.item, weighed)  # [G, C, K + 1]

@@ -45,7 +45,7 @@ class Attention(nn.Module):
         hidden: Width of the energy network and of the prior's.
 
     Raises:
-        ValueError: β or τ is out of range, or the energy is unknown.
+        ValueError: β, τ or ``hidden`` is out of range, or the energy is unknown.
     """
 
     def __init__(
@@ -63,6 +63,8 @@ class Attention(nn.Module):
             raise ValueError(f"beta must be in (0, 1], not {beta}")
         if not tau >= 1:
             raise ValueError(f"tau must be at least 1, not {tau}")
+        if hidden < 1:
+            raise ValueError(f"hidden must be at least 1, not {hidden}")
         if not isinstance(scores, Scores | Point):
             raise TypeError(f"scores must be Scores(guide=.., prior=..) or Point(), not {scores!r}")
         self.energy = make_energy(energy, dim, hidden)

@@ -12,8 +12,13 @@ def embedding(rows: int, dim: int, *, scale: float = 0.1) -> nn.Embedding:
     Scores grow as ``exp`` of a product of two vectors: torch's start of scale 1 would make most of
     the weight fall on one entry before anything is learned.
 
+    Raises:
+        ValueError: ``dim`` is below 1.
+
     Example:
         >>> embedding(1000, 8).weight.std()
         tensor(0.10..., grad_fn=<StdBackward0>)
     """
+    if dim < 1:
+        raise ValueError(f"vectors (embedding_dim) must have a length of at least 1, not {dim}")
     return nn.Embedding.from_pretrained(scale * torch.randn(rows, dim), freeze=False)

@@ -24,7 +24,7 @@ class HistoryEntries:
     Args:
         batch: The batch.
         key: ``[G, L, K]``.
-        value: ``[G, L, K]``.
+        value: ``[G, L, V]``.
     """
 
     batch: Batch
@@ -50,7 +50,7 @@ class HistoryEntries:
         return function(self.key).mT
 
     def pool(self, log_score: Tensor, beta: float) -> Tensor:
-        """``Σ_j α_j value_j`` from ``ln s``, shape ``[.., G, C, K]``."""
+        """``Σ_j α_j value_j`` from ``ln s``, shape ``[.., G, C, V]``."""
         return pool(log_score, self.value, self.batch, beta)
 
 
