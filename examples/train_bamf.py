@@ -287,11 +287,14 @@ def main(arguments: list[str] | None = None) -> None:
     br.save_model(model, options.out / "model")
     plot_loss(fit.history, fit.best_epoch).savefig(options.out / "loss.png", dpi=120)
 
-    summaries, rows = {}, {}
+    summaries, rows, figures = {}, {}, {"catalogue": {}}
     popularity = br.baselines.Popularity(split)
     for protocol in ("full", "sampled"):
         for name, scorer in (("popularity", popularity), ("BAMF", model)):
-            summary = br.evaluate(scorer, split, protocol=protocol, progress=True).summary()
+            evaluation = br.evaluate(scorer, split, protocol=protocol, progress=True)
+            summary = evaluation.summary()
+            if protocol == "full":
+                figures["catalogue"][name] = evaluation.catalogue.to_dict("index")
             rows[protocol, name] = summary.loc[list(SHOWN)].apply(
                 lambda m: f"{m['mean']:.3f} [{m.low:.3f}, {m.high:.3f}]", axis=1
             )
@@ -303,21 +306,25 @@ def main(arguments: list[str] | None = None) -> None:
     print(pd.DataFrame(rows).T.to_string(), "\n")
     if options.negatives_exclude == "all":
         print("Held-out items were never drawn as negatives: a leak. Not comparable with others.\n")
-    write_metrics(options, interactions, fit, summaries)
     if options.likelihood == "bernoulli":
         print("Test items against as many negatives as in training, nats a pair:")
+        figures["nll"] = {}
         for source in ("posterior", "prior") if model.is_random else ("posterior",):
             posterior = br.Posterior(model, source=source, seed=options.seed)
             nll = br.predictive_nll(
                 posterior, split, negatives=options.negatives, seed=options.seed
             )
+            figures["nll"][source] = float(nll.mean())
             print(f"  {nll.mean():.4f} with scores from the {source}")
         print()
     if model.is_random:
         print(
             "What the scores learned beyond their prior (nats an entry; effective 1 = even attention):"
         )
-        print(br.score_summary(model).round(3).to_string(), "\n")
+        learned = br.score_summary(model)
+        figures["scores"] = json.loads(learned.to_json(orient="index"))
+        print(learned.round(3).to_string(), "\n")
+    write_metrics(options, interactions, fit, summaries, figures)
 
     recommendations = br.recommend(br.Posterior(model, draws=100, seed=options.seed), progress=True)
     recommendations.to_csv(options.out / "recommendations.csv", index=False)
@@ -340,7 +347,7 @@ def middling_user(histories: br.data.Histories) -> str:
     return str(histories.user_ids[int((lengths == lengths.median()).nonzero()[0])])
 
 
-def write_metrics(options, interactions, fit, summaries) -> None:
+def write_metrics(options, interactions, fit, summaries, figures) -> None:
     """metrics.json: everything the run's figures depend on, and the figures."""
     given = {k: str(v) if isinstance(v, Path) else v for k, v in vars(options).items()}
     report = {
@@ -365,6 +372,7 @@ def write_metrics(options, interactions, fit, summaries) -> None:
             protocol: summaries["popularity", protocol].to_dict("index")
             for protocol in ("full", "sampled")
         },
+        **figures,
     }
     path = options.out / "metrics.json"
     path.write_text(json.dumps(report, indent=2) + "\n")

@@ -4,6 +4,9 @@ import re
 from pathlib import Path
 
 import matplotlib as mpl
+import numpy as np
+import pyro
+import pytest
 import torch
 
 import bayes_recsys as br
@@ -12,10 +15,47 @@ from bayes_recsys.diagnostics import import_arviz, plot_attention
 ROOT = Path(__file__).parents[1]
 
 
+def blocks(page):
+    return re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
+
+
 def block(page, containing):
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
-    (found,) = [b for b in blocks if containing in b]
+    (found,) = [b for b in blocks(page) if containing in b]
     return found
+
+
+@pytest.fixture
+def names(synthetic, monkeypatch, tmp_path):
+    """What the pages take for granted, at toy size."""
+    monkeypatch.chdir(tmp_path)
+    mpl.use("agg")
+    import_arviz()
+    fit = br.fit
+    monkeypatch.setattr(
+        br, "fit", lambda *a, **k: fit(*a, **{**k, "max_epochs": 1, "progress": False})
+    )
+    monkeypatch.setattr(br.data, "load_movielens", lambda name: synthetic.interactions)
+    Path("ratings_Beauty.csv").write_text("u1,i1,5.0,1\nu1,i2,4.0,2\n")
+    splits = [br.data.split(synthetic.interactions, seed=seed) for seed in range(2)]
+    histories = br.data.histories(splits[0])
+
+    def fitted(name, split):
+        return br.baselines.EASE(split) if name == "EASE" else br.baselines.Popularity(split)
+
+    return {
+        "br": br,
+        "torch": torch,
+        "pyro": pyro,
+        "ratings": synthetic.interactions,
+        "split": splits[0],
+        "splits": splits,
+        "histories": histories,
+        "model": br.models.BAMF(histories),
+        "fitted": fitted,
+        "p": np.array([0.2, 0.5]),
+        "expected_choices": 3,
+        "n_candidates": 100,
+    }
 
 
 def test_the_model_of_the_contributing_guide(split, histories, tmp_path):
@@ -37,10 +77,27 @@ def test_the_model_of_the_contributing_guide(split, histories, tmp_path):
     plot_attention(br.posterior_tree(model, users=["3"]), "3")
 
 
-def test_the_example_of_the_readme(synthetic, monkeypatch, capsys, tmp_path):
-    monkeypatch.chdir(tmp_path)
-    mpl.use("agg")
-    import_arviz()
-    monkeypatch.setattr(br.data, "load_movielens", lambda name: synthetic.interactions)
+def test_the_example_of_the_readme(names, capsys):
     exec(block("README.md", "br.fit"), {})
     assert "full ranking of the test part" in capsys.readouterr().out
+
+
+def test_the_example_of_the_front_page(names, capsys):
+    exec(block("docs/index.md", "br.fit"), {})
+    assert "full ranking of the test part" in capsys.readouterr().out
+
+
+def test_what_the_demo_leaves_opens(names):
+    br.save_model(names["model"], "demo/model")
+    br.save_tree(br.posterior_tree(names["model"], ["42"], draws=3), "demo/posterior.nc")
+    exec(block("README.md", "from_netcdf"), names)
+    assert names["posterior"].posterior.sizes["draw"] == 3
+
+
+@pytest.mark.filterwarnings("ignore::bayes_recsys.inference.CollapseWarning")
+@pytest.mark.parametrize(
+    "page", ["conventions", "families", "bamf", "posterior", "evaluation", "baselines", "data"]
+)
+def test_the_examples_of_a_page(page, names):
+    for code in blocks(f"docs/{page}.md"):
+        exec(code, names)

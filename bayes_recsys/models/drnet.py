@@ -22,7 +22,8 @@ LAYERS = (64, 32)
 
 
 class ItemRelation(nn.Module):
-    """``z = MLP(x_u ⊙ p_i)``, where ``x_u`` pools the history by how the user is affected by it.
+    """``z = MLP(x_u ⊙ p_i)``, where ``x_u`` pools the history by how the user is affected by it. Layers of
+    an MLP are a linear map, a layer norm, ReLU and dropout, as in the public implementation.
 
     ``x_u = Σ_{j ∈ R_u \\ {i}} α_uj q_j`` with scores ``exp(h · affection(u, j))``: the query ``h`` is
     global, and the key of a history item is the affection vector of the user and that item,
