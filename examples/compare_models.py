@@ -160,7 +160,7 @@ def markdown(frame: pd.DataFrame, against: str) -> str:
             f"{row['coverage']:.3f}",
         ]
         if name in BASELINES:
-            cells += ["", "", "", f"{row['seconds']:.2g} in all", ""]
+            cells += ["", "", "", f"{row['seconds']:.2f} in all", ""]
         else:
             cells += [
                 f"{row['probability nll mean']:.3f}",
