@@ -53,7 +53,8 @@ class BradleyTerry:
     Args:
         negatives: Negatives compared with each positive, at least 1. The paper's choice is 1.
         l2: λ, not negative: added once to the objective of the whole data set, over embeddings and
-            linear maps, those of the guide included (not over biases, norms, global queries, widths of scores).
+            linear maps, those of the guide included (not over biases, norms, global queries, widths of
+            scores).
 
     Raises:
         ValueError: ``negatives`` is below 1 or ``l2`` is negative.

@@ -25,7 +25,7 @@ class Audience(nn.Module):
     The query is global, so a user's score ``exp(h · tanh(W x_v + b))`` is the same in every audience:
     pooled once per distinct item of the batch, and for pairs of a user with an item of theirs each for
     itself. (Subtracting the user's own term from a sum would do for less, but where that term is most of
-    it, what is left is rounding error; energies of a fit differ by 25 and more.)
+    it, what is left is rounding error.)
 
     Args:
         histories: Audiences.
