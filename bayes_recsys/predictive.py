@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import logsigmoid
+from torch.nn.functional import dropout, logsigmoid
 
-from bayes_recsys.data.batches import candidates
 from bayes_recsys.data.histories import Histories
 from bayes_recsys.inference.predict import draw_logits
-from bayes_recsys.models.base import Model, evaluating
+from bayes_recsys.models.base import Model
 
 
 def as_predictive(scorer: Predictive | Model) -> Predictive:
@@ -115,13 +115,16 @@ class DeepEnsemble(Predictive):
 
     def score(self, user: Tensor, item: Tensor) -> Tensor:
         """Log predictive probability ``ln 1/S Σ_s σ(x⁽ˢ⁾)``."""
-        return logsigmoid(self.draw_logits(user, item)).logsumexp(0) - math.log(len(self.models))
+        # In double precision: 1e-8 of a probability near 1 tells two items apart.
+        logits = self.draw_logits(user, item).double()
+        return logsigmoid(logits).logsumexp(0) - math.log(len(self.models))
 
 
 @dataclass(frozen=True)
 class MCDropout(Predictive):
-    """Dropout that goes on after training, each draw with other parts dropped. Gal and Ghahramani,
-    "Dropout as a Bayesian Approximation" (2016).
+    """Dropout that goes on after training. Gal and Ghahramani, "Dropout as a Bayesian Approximation" (2016).
+
+    Each draw is one network: what it drops is dropped for all users and candidates.
 
     Args:
         model: A model fitted with dropout; scores are at their expectation.
@@ -149,19 +152,34 @@ class MCDropout(Predictive):
     def histories(self) -> Histories:
         return self.model.histories
 
-    @torch.no_grad()
     def draw_logits(self, user: Tensor, item: Tensor) -> Tensor:
         drawn = []
-        with evaluating(self.model), torch.random.fork_rng():
-            for part in self.model.modules():
-                part.training = isinstance(part, nn.Dropout)
+        with torch.random.fork_rng():
             torch.manual_seed(self.seed)
-            for some in item.split(2000, dim=1):  # bounds memory
-                batch = candidates(self.histories, user, some).to(self.model.device)
-                logits = [self.model.expected_logits(batch).cpu() for _ in range(self.draws)]
-                drawn.append(torch.stack(logits))
-        return torch.cat(drawn, dim=2)
+            for _ in range(self.draws):
+                with _one_network(self.model):
+                    drawn.append(self.model.score(user, item))
+        return torch.stack(drawn)
 
     def score(self, user: Tensor, item: Tensor) -> Tensor:
         """The model's, with nothing dropped."""
         return self.model.score(user, item)
+
+
+@contextmanager
+def _one_network(model: Model) -> Iterator[None]:
+    """Every layer of dropout drops the same entries, drawn when it is first used, for all inputs."""
+    masks: dict[nn.Module, Tensor] = {}
+
+    def drop(layer: nn.Dropout, inputs: tuple[Tensor], output: Tensor) -> Tensor:
+        if layer not in masks:
+            masks[layer] = dropout(torch.ones(output.shape[-1]), layer.p).to(output.device)
+        return output * masks[layer]
+
+    # Called in evaluation mode, in which dropout itself does nothing.
+    hooks = [m.register_forward_hook(drop) for m in model.modules() if isinstance(m, nn.Dropout)]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()

@@ -5,9 +5,9 @@
 
 Trains BAMF with random scores; its deterministic twin five times from different initial weights, a deep
 ensemble of which the first is the twin; and the twin with dropout, which goes on when it predicts. Split
-and training are the same, those of examples/settings.py for BAMF with random scores. Writes one file a
-seed (skips those that are there, so that it can be stopped and resumed), and prints Markdown tables: means
-over users and seeds with 95 % bootstrap intervals.
+and training are the same, those of examples/settings.py for BAMF with random scores. Writes the models, and
+what is measured of each seed (skips what is there, so that it can be stopped and resumed), and prints
+Markdown tables: means over users and seeds with 95 % intervals.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ from bayes_recsys.evaluation import (
     list_uncertainty,
     nll,
     predicted_pairs,
+    recalibrated,
     reliability,
     risk_coverage,
 )
@@ -46,13 +47,23 @@ from bayes_recsys.predictive import Predictive
 MEMBERS, NEGATIVES, DROPOUT = 5, 4, 0.2
 TWIN = "no random scores"
 TRAINING = {"user": TUNED["BAMF"].training, "both": TUNED["BAMF, both histories"].training}
+METRICS = {
+    "ndcg@10": "NDCG@10, full",
+    "nll": "NLL",
+    "nll recalibrated": "NLL, recalibrated",
+    "brier": "Brier score",
+    "brier recalibrated": "Brier score, recalibrated",
+}
 UNCERTAINTIES = ("spread", "disagreement", "doubt", "short history")
 
 
 def predictives(split: br.data.Split, seed: int, options) -> dict[str, Predictive]:
     """Every one fitted to the same split with the same training."""
 
-    def fitted(number: int = 0, **of_model) -> br.models.BAMF:
+    def fitted(name: str, number: int = 0, **of_model) -> br.models.BAMF:
+        folder = options.out / f"{name}-{seed}"
+        if folder.exists():
+            return br.load_model(folder)
         torch.manual_seed(seed + 1000 * number)
         model = br.models.BAMF(br.data.histories(split), history=options.history, **of_model)
         fit = br.fit(
@@ -61,42 +72,51 @@ def predictives(split: br.data.Split, seed: int, options) -> dict[str, Predictiv
         )  # fmt: skip
         if fit.stopped == "interrupted":
             raise KeyboardInterrupt
+        br.save_model(model, folder)
         return model
 
-    twins = [fitted(number, user_scores=br.Point()) for number in range(MEMBERS)]
+    twins = [fitted(f"twin{n}", n, user_scores=br.Point()) for n in range(MEMBERS)]
+    dropping = fitted("dropout", user_scores=br.Point(), dropout=DROPOUT)
     return {
-        "random scores": br.Posterior(fitted(), seed=seed),
+        "random scores": br.Posterior(fitted("random"), seed=seed),
         TWIN: br.Posterior(twins[0], draws=1),
         f"ensemble of {MEMBERS}": br.DeepEnsemble(twins),
-        "dropout": br.MCDropout(fitted(user_scores=br.Point(), dropout=DROPOUT), seed=seed),
+        "dropout": br.MCDropout(dropping, seed=seed),
     }
 
 
 def report(predictive: Predictive, split: br.data.Split, seed: int) -> dict:
     """All that is measured, by user where it is of a user."""
-    pairs = predicted_pairs(predictive, split, negatives=NEGATIVES, seed=seed)
-    table = list_uncertainty(predictive, split)
-    lengths = split.items_by_user("train").lengths.numpy()
-    of_user = dict(zip(split.interactions.user_ids, lengths, strict=True))
-    table["short history"] = [-float(of_user[user]) for user in table.index]
-    table["nll"] = nll(pairs)
-    table["brier"] = brier(pairs)
-    table["ndcg@10"] = br.evaluate(predictive, split, ks=(10,)).per_user["ndcg@10"]
-    raw, right, actual = expected_choices(predictive, split, seed)
+    pairs, others = (
+        predicted_pairs(predictive, split, part=part, negatives=NEGATIVES, seed=seed)
+        for part in ("test", "validation")
+    )
+    mended = recalibrated(pairs, on=others)
+    table = of_users(predictive, split).join(list_uncertainty(predictive, split))
+    for name, some in {"": pairs, " recalibrated": mended}.items():
+        table[f"nll{name}"], table[f"brier{name}"] = nll(some), brier(some)
     return {
         "per user": table.to_dict("list"),
         "calibration error": calibration_error(pairs),
         "calibration floor": calibration_floor(pairs),
+        "calibration error recalibrated": calibration_error(mended),
         "reliability": reliability(pairs).to_dict("list"),
-        "expected over actual": {"raw": raw / actual, "corrected": right / actual},
+        "expected": expected_choices(predictive, split, seed),
     }
+
+
+def of_users(scorer: br.evaluation.Scorer, split: br.data.Split) -> pd.DataFrame:
+    """NDCG@10 over the catalogue, and minus the number of training items."""
+    ranked = br.evaluate(scorer, split, ks=(10,)).per_user[["ndcg@10"]]
+    lengths = pd.Series(split.items_by_user("train").lengths, split.interactions.user_ids)
+    return ranked.assign(**{"short history": -lengths[ranked.index].astype(float)})
 
 
 def expected_choices(
     predictive: Predictive, split: br.data.Split, seed: int, sample: int = 200
-) -> tuple[float, float, float]:
-    """Test choices of all users together as predicted, by the probabilities as they are and corrected
-    for the sampled negatives, from a random sample of each user's candidates; and the actual number.
+) -> dict[str, float]:
+    """Test choices of all users together as predicted over their actual number, by the probabilities as
+    they are and corrected for the sampled negatives, from a random sample of each user's candidates.
 
     The share of a user's choices that is in the test part, an eighth of that in training, is known.
     """
@@ -107,54 +127,72 @@ def expected_choices(
         fresh = np.setdiff1d(np.arange(split.interactions.n_items), known.row(user).numpy())
         item = torch.from_numpy(rng.choice(fresh, min(sample, len(fresh)), replace=False))
         logits = predictive.draw_logits(torch.tensor([user]), item[None])[:, 0].double()
-        probability = logits.sigmoid().mean(0).numpy()
+        of_draws = logits.sigmoid().numpy()
         prevalence = train[user].item() / 8 / len(fresh)
-        raw += probability.mean() * len(fresh)
-        right += corrected(probability, negatives=NEGATIVES, prevalence=prevalence).mean() * len(
-            fresh
-        )
-    return raw, right, len(split.test)
+        raw += of_draws.mean() * len(fresh)
+        of_draws = corrected(of_draws, negatives=NEGATIVES, prevalence=prevalence)
+        right += of_draws.mean() * len(fresh)
+    return {"raw": raw / len(split.test), "corrected": right / len(split.test)}
 
 
-def tables(reports: dict[str, list[dict]]) -> str:
-    users = {
-        name: [pd.DataFrame(one["per user"]) for one in runs] for name, runs in reports.items()
+def probabilities(reports: dict[str, list[dict]]) -> str:
+    """What each predictive's lists and probabilities are worth, a Markdown table."""
+    evaluations = {
+        name: [Evaluation("full", "test", frame, pd.DataFrame()) for frame in users(runs)]
+        for name, runs in reports.items()
     }
-    of_users = {
-        name: [Evaluation("full", "test", frame, pd.DataFrame()) for frame in frames]
-        for name, frames in users.items()
-    }
-    metrics = {"ndcg@10": "NDCG@10, full", "nll": "NLL", "brier": "Brier score"}
-    compared = {metric: br.compare(of_users, metric, against=TWIN) for metric in metrics}
-    heads = [h for title in metrics.values() for h in (title, f"less {TWIN}")]
-    lines = [
-        f"| {' | '.join(['', *heads, 'calibration error (if right)', 'expected choices, corrected (raw)'])} |"
-    ]
-    lines.append("|---" * (len(heads) + 3) + "|")
-    for name, runs in reports.items():
-        cells = [name]
-        for table in compared.values():
-            row = table.loc[name]
-            cells.append(interval(row["mean"], row["low"], row["high"]))
-            star = " *" if row["p_holm"] < 0.05 else ""
-            apart = (row[f"difference{of}"] for of in ("", "_low", "_high"))
-            cells.append("" if name == TWIN else interval(*apart, sign="+") + star)
-        error, floor = (
-            np.mean([one[f"calibration {of}"] for one in runs]) for of in ("error", "floor")
-        )
-        cells.append(f"{error:.4f} ({floor:.4f})")
-        ratio = pd.DataFrame([one["expected over actual"] for one in runs]).mean()
-        cells.append(f"{ratio['corrected']:.2f} ({ratio['raw']:.0f})")
-        lines.append(f"| {' | '.join(cells)} |")
-    lines += ["", f"| gain by | {' | '.join(reports)} |", "|---" * (1 + len(reports)) + "|"]
+    lines = [f"|  | {' | '.join(reports)} |", "|---" * (1 + len(reports)) + "|"]
+    for metric, title in METRICS.items():
+        table = br.compare(evaluations, metric, against=TWIN).loc[list(reports)]
+        means = [interval(r["mean"], r["low"], r["high"]) for _, r in table.iterrows()]
+        apart = [
+            interval(r["difference"], r["difference_low"], r["difference_high"], "+")
+            + (" *" if r["p_holm"] < 0.05 else "")
+            for _, r in table.iterrows()
+        ]
+        apart[list(reports).index(TWIN)] = ""
+        lines += [f"| {title} | {' | '.join(means)} |"]
+        lines += [f"| less {TWIN} | {' | '.join(apart)} |"]
+
+    def mean(runs: list[dict], key: str) -> float:
+        return float(np.mean([one[key] for one in runs]))
+
+    errors, mended, expected = [], [], []
+    for runs in reports.values():
+        floor = mean(runs, "calibration floor")
+        errors.append(f"{mean(runs, 'calibration error'):.4f} ({floor:.4f})")
+        mended.append(f"{mean(runs, 'calibration error recalibrated'):.4f}")
+        ratio = pd.DataFrame([one["expected"] for one in runs]).mean()
+        expected.append(f"{ratio['corrected']:.2f} ({ratio['raw']:.0f})")
+    lines += [f"| calibration error (if right) | {' | '.join(errors)} |"]
+    lines += [f"| calibration error, recalibrated | {' | '.join(mended)} |"]
+    return "\n".join([*lines, f"| expected choices, corrected (raw) | {' | '.join(expected)} |"])
+
+
+def gains(reports: dict[str, list[dict]]) -> str:
+    """What serving users in the order of an uncertainty gains, a Markdown table."""
+    lines = [f"| gain by | {' | '.join(reports)} |", "|---" * (1 + len(reports)) + "|"]
     for column in UNCERTAINTIES:
-        cells = [column]
-        for frames in users.values():
-            gains = aurc([one["ndcg@10"] for one in frames], [one[column] for one in frames])
-            informed = frames[0][column].nunique() > 1
-            cells.append(interval(*gains[["gain", "low", "high"]]) if informed else "none")
-        lines.append(f"| {' | '.join(cells)} |")
+        cells, inside = [column], [f"{column}, at equal history"]
+        for runs in reports.values():
+            frames = users(runs)
+            if column not in frames[0] or frames[0][column].nunique() == 1:
+                cells.append("none")
+                inside.append("none")
+                continue
+            quality, unsure = ([one[c] for one in frames] for c in ("ndcg@10", column))
+            tenths = [
+                pd.qcut(one["short history"], 10, labels=False, duplicates="drop") for one in frames
+            ]
+            cells.append(interval(*aurc(quality, unsure)[["gain", "low", "high"]]))
+            within = aurc(quality, unsure, groups=tenths)
+            inside.append(interval(*within[["gain", "low", "high"]]))
+        lines += [f"| {' | '.join(cells)} |", f"| {' | '.join(inside)} |"]
     return "\n".join(lines)
+
+
+def users(runs: list[dict]) -> list[pd.DataFrame]:
+    return [pd.DataFrame(one["per user"]) for one in runs]
 
 
 def interval(mean: float, low: float, high: float, sign: str = "") -> str:
@@ -168,11 +206,11 @@ def picture(reports: dict[str, list[dict]], path: Path) -> None:
     plot_reliability({n: pd.DataFrame(r[0]["reliability"]) for n, r in reports.items()}, left)
     curves = {}
     for name, runs in reports.items():
-        users = pd.DataFrame(runs[0]["per user"])
-        curves[f"{name}: doubt"] = risk_coverage(users["ndcg@10"], users["doubt"])
-    users = pd.DataFrame(next(iter(reports.values()))[0]["per user"])
+        first = users(runs)[0]
+        curves[f"{name}: doubt"] = risk_coverage(first["ndcg@10"], first["doubt"])
+    first = users(next(iter(reports.values())))[0]
     for column in ("disagreement", "short history"):
-        curves[f"random scores: {column}"] = risk_coverage(users["ndcg@10"], users[column])
+        curves[f"random scores: {column}"] = risk_coverage(first["ndcg@10"], first[column])
     plot_risk_coverage(curves, right)
     figure.savefig(path, dpi=150)
 
@@ -194,26 +232,31 @@ def main(arguments: list[str] | None = None) -> None:
         f"{data}, history {options.history}, {MEMBERS} members, dropout {DROPOUT}, {NEGATIVES} negatives, "
         f"{TRAINING[options.history]}, at most {options.epochs} epochs"
     )
+    note = options.out / "about.txt"
+    if note.exists() and note.read_text() != about:
+        raise ValueError(f"{options.out} is of another study ({note}); choose another --out")
+    note.write_text(about)
     reports: dict[str, list[dict]] = {}
+    popularity = []
     for seed in range(options.seeds):
         path = options.out / f"{seed}.json"
         if not path.exists():
             split = br.data.split(data, seed=seed)
-            done = {"about": about} | {
-                n: report(p, split, seed) for n, p in predictives(split, seed, options).items()
-            }
+            done = {n: report(p, split, seed) for n, p in predictives(split, seed, options).items()}
+            popular = of_users(br.baselines.Popularity(split), split)
+            done["popularity"] = {"per user": popular.to_dict("list")}
             path.with_suffix(".part").write_text(json.dumps(done))
             os.replace(path.with_suffix(".part"), path)
         try:
             done = json.loads(path.read_text())
         except json.JSONDecodeError as error:
             raise ValueError(f"{path} is no finished seed; delete it") from error
-        if done.pop("about", None) != about:
-            raise ValueError(f"{path} is of another study; choose another --out")
+        popularity.append(done.pop("popularity"))
         for name, one in done.items():
             reports.setdefault(name, []).append(one)
         print(f"seed {seed} done", flush=True)
-    print(f"\n{about}; {options.seeds} seed(s)\n\n{tables(reports)}")
+    print(f"\n{about}; {options.seeds} seed(s)\n\n{probabilities(reports)}\n")
+    print(gains(reports | {"popularity": popularity}))
     if options.figure:
         picture(reports, options.figure)
 

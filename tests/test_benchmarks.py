@@ -51,15 +51,21 @@ def test_uncertainty_reports_all_predictives(benchmark, ratings, tmp_path, monke
     arguments = ["--data", str(ratings), "--seeds", "2", "--epochs", "1", "--out", str(tmp_path)]
     study.main([*arguments, "--figure", str(tmp_path / "figure.png")])
     first = capsys.readouterr().out
-    for name in ("random scores", "no random scores", "ensemble of 2", "dropout", "short history"):
-        assert f"| {name} |" in first
+    columns = "random scores | no random scores | ensemble of 2 | dropout"
+    assert f"|  | {columns} |" in first
+    assert f"| gain by | {columns} | popularity |" in first
+    assert "| doubt, at equal history |" in first
     report = json.loads((tmp_path / "0.json").read_text())
     assert set(report["dropout"]["per user"]) >= {"ndcg@10", "nll", "brier", "spread"}
-    assert report["no random scores"]["expected over actual"]["raw"] > 1
+    assert report["no random scores"]["expected"]["raw"] > 1
     split = br.data.split(br.data.load(ratings), seed=0)
     lengths = split.items_by_user("train").lengths[split.items_by_user("test").lengths > 0]
     assert report["dropout"]["per user"]["short history"] == (-lengths).tolist()
     assert (tmp_path / "figure.png").stat().st_size > 0
+    (tmp_path / "1.json").unlink()
+    monkeypatch.setattr(br, "fit", None)
+    study.main(arguments)
+    assert capsys.readouterr().out == first, "fitted models are read, not fitted again"
     monkeypatch.setattr(study, "predictives", None)
     study.main(arguments)
     with pytest.raises(ValueError, match="of another study"):
@@ -78,11 +84,10 @@ def test_expected_choices_are_right_for_a_model_that_knows_the_base_rate_only(be
         def draw_logits(self, user, item):
             return torch.full((2, *item.shape), -math.log(4))
 
-    raw, right, actual = study.expected_choices(BaseRate(), split, seed=0)
-    assert actual == len(split.test)
-    assert right / actual == pytest.approx(1, abs=0.05)
+    expected = study.expected_choices(BaseRate(), split, seed=0)
+    assert expected["corrected"] == pytest.approx(1, abs=0.05)
     fresh = 300 - split.items_by_user("train", "validation").lengths.double()
-    assert raw == pytest.approx(0.2 * fresh.sum().item(), rel=1e-6)
+    assert expected["raw"] * len(split.test) == pytest.approx(0.2 * fresh.sum().item(), rel=1e-6)
 
 
 def test_an_interrupted_row_is_no_result(benchmark, ratings, tmp_path, monkeypatch, capsys):

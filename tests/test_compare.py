@@ -1,4 +1,4 @@
-"""Paired comparison against scipy's bootstrap and simulations with known truth."""
+"""Paired comparison against scipy's tests and simulations with known truth."""
 
 import numpy as np
 import pandas as pd
@@ -7,7 +7,7 @@ from scipy import stats
 
 import bayes_recsys as br
 from bayes_recsys.evaluation import Evaluation
-from bayes_recsys.evaluation.compare import holm
+from bayes_recsys.evaluation.compare import crossed_mean, holm
 
 
 def evaluation(values, users=None, protocol="full"):
@@ -15,46 +15,63 @@ def evaluation(values, users=None, protocol="full"):
     return Evaluation(protocol, "test", pd.DataFrame({"ndcg@10": values}, index), pd.DataFrame())
 
 
-def simulated(rng, n_users, n_seeds, difference, of_seed=0.01):
-    """Two models whose difference varies by user, seed, and both."""
-    user, seed = rng.normal(0, 0.1, n_users), rng.normal(0, of_seed, (n_seeds, 1))
+def differences(rng, n_users, n_seeds, mean, of_user=0.1, of_seed=0.01, of_both=0.1):
+    """They vary by user, seed, and both."""
+    user, seed = rng.normal(0, of_user, n_users), rng.normal(0, of_seed, (n_seeds, 1))
+    return mean + user + seed + rng.normal(0, of_both, (n_seeds, n_users))
+
+
+def simulated(rng, n_users, n_seeds, mean):
     base = rng.uniform(size=(n_seeds, n_users))
-    apart = difference + user + seed + rng.normal(0, 0.1, (n_seeds, n_users))
-    return {"a": list(map(evaluation, base)), "b": list(map(evaluation, base + apart))}
+    other = base + differences(rng, n_users, n_seeds, mean)
+    return {"a": list(map(evaluation, base)), "b": list(map(evaluation, other))}
 
 
-def test_one_seed_is_the_paired_bootstrap_of_scipy():
+def test_one_seed_is_the_paired_t_test_of_scipy():
     rng = np.random.default_rng(0)
     two = simulated(rng, 80, 1, 0.02)
-    row = br.compare(two, against="a").loc["b"]
+    row = br.compare(two, against="a", confidence=0.9).loc["b"]
     a, b = (two[name][0].per_user["ndcg@10"].to_numpy() for name in "ab")
-    theirs = stats.bootstrap((b - a,), np.mean, method="percentile", rng=rng).confidence_interval
+    theirs = stats.ttest_rel(b, a)
+    interval = theirs.confidence_interval(0.9)
     assert row["difference"] == pytest.approx((b - a).mean())
-    assert row["difference_low"] == pytest.approx(theirs.low, abs=0.003)
-    assert row["difference_high"] == pytest.approx(theirs.high, abs=0.003)
+    assert row["difference_low"] == pytest.approx(interval.low)
+    assert row["difference_high"] == pytest.approx(interval.high)
+    assert row["p"] == pytest.approx(theirs.pvalue)
     test = stats.permutation_test(
         (b - a,), np.mean, permutation_type="samples", n_resamples=9999, rng=rng
     )
     assert row["p"] == pytest.approx(test.pvalue, abs=0.02)
 
 
-@pytest.mark.parametrize(("n_users", "n_seeds"), [(20, 1), (100, 1), (100, 5), (40, 20)])
-def test_intervals_hold_the_truth_and_p_is_honest(n_users, n_seeds):
-    """Users matter most, as in practice; the truth is a difference of 0.03. One seed cannot tell how
-    much seeds matter: there they do not."""
-    of_seed = 0.01 if n_seeds > 1 else 0.0
+def test_the_standard_error_of_two_crossed_samples_is_that_of_repeating_them():
+    """Over many such studies the mean of the estimated variance is the variance of the mean."""
+    rng = np.random.default_rng(0)
+    means, errors = [], []
+    for _ in range(3000):
+        mean, error, _ = crossed_mean(differences(rng, 30, 6, 0.0, 1.0, 0.3, 0.5))
+        means.append(mean)
+        errors.append(error)
+    true = 1 / 30 + 0.09 / 6 + 0.25 / 180
+    assert np.var(means) == pytest.approx(true, rel=0.1)
+    assert np.mean(np.square(errors)) == pytest.approx(true, rel=0.05)
+
+
+@pytest.mark.parametrize(("n_users", "n_seeds"), [(20, 1), (100, 1), (100, 3), (100, 5), (40, 20)])
+@pytest.mark.parametrize("mostly", ["of_user", "of_seed", "of_both", None])
+def test_intervals_miss_the_truth_as_often_as_they_say(n_users, n_seeds, mostly):
+    """Whatever it is that varies most. One seed cannot tell how much seeds matter: there they do not."""
+    spread = {"of_user": 0.05, "of_seed": 0.05, "of_both": 0.05}
+    if mostly:
+        spread[mostly] = 0.3
+    if n_seeds == 1:
+        spread["of_seed"] = 0.0
     rng = np.random.default_rng(1)
-    held, rejected = [], []
-    for _ in range(300):
-        table = br.compare(
-            simulated(rng, n_users, n_seeds, 0.03, of_seed), against="a", resamples=1000
-        )
-        row = table.loc["b"]
-        held.append(row["difference_low"] <= 0.03 <= row["difference_high"])
-        null = simulated(rng, n_users, n_seeds, 0.0, of_seed)
-        rejected.append(br.compare(null, against="a", resamples=1000).loc["b", "p"] < 0.05)
-    assert 0.92 <= np.mean(held) <= 0.99
-    assert np.mean(rejected) <= 0.085
+    missed = []
+    for _ in range(1000):
+        mean, error, freedom = crossed_mean(differences(rng, n_users, n_seeds, 0.03, **spread))
+        missed.append(abs(mean - 0.03) > error * stats.t.ppf(0.975, freedom))
+    assert np.mean(missed) <= 0.085
 
 
 def test_equal_models_differ_in_nothing():
@@ -68,28 +85,24 @@ def test_p_is_adjusted_for_all_comparisons_of_the_table():
     rng = np.random.default_rng(0)
     base = rng.uniform(size=100)
     many = {str(k): evaluation(base + rng.normal(0.01 * k, 0.1, 100)) for k in range(5)}
-    table = br.compare(many, against="0", resamples=2000)
+    table = br.compare(many, against="0")
     pd.testing.assert_series_equal(table["p_holm"], holm(table["p"]), check_names=False)
     assert (table["p_holm"] > table["p"]).any()
-
-
-def test_few_users_have_the_interval_of_student():
-    values = np.random.default_rng(0).normal(size=12)
-    two = {"a": evaluation(np.zeros(12)), "b": evaluation(values)}
-    row = br.compare(two, against="a").loc["b"]
-    half = stats.t.ppf(0.975, 11) * values.std(ddof=1) / 12**0.5
-    assert row["difference_high"] - row["difference_low"] == pytest.approx(2 * half, rel=0.08)
-    assert row["p"] == pytest.approx(stats.ttest_1samp(values, 0).pvalue, abs=0.05)
 
 
 def test_p_and_interval_say_the_same():
     rng = np.random.default_rng(0)
     for shift in np.linspace(0, 0.6, 25):
-        two = {"a": evaluation(np.zeros(15)), "b": evaluation(rng.normal(shift, 1, 15))}
-        row = br.compare(two, against="a", resamples=4000).loc["b"]
-        if abs(row["p"] - 0.05) > 0.005:
-            holds_zero = row["difference_low"] <= 0 <= row["difference_high"]
-            assert holds_zero == (row["p"] > 0.05)
+        row = br.compare(simulated(rng, 15, 3, shift), against="a").loc["b"]
+        holds_zero = row["difference_low"] <= 0 <= row["difference_high"]
+        assert holds_zero == (row["p"] > 0.05)
+
+
+def test_the_same_difference_for_every_user_is_certain():
+    two = {"a": evaluation(np.zeros(5)), "b": evaluation(np.ones(5))}
+    row = br.compare(two, against="a").loc["b"]
+    assert row["p"] == 0
+    assert row[["difference_low", "difference", "difference_high"]].tolist() == [1, 1, 1]
 
 
 def test_holm_rejects_as_its_definition_does():

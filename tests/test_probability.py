@@ -15,6 +15,7 @@ from bayes_recsys.evaluation import (
     calibration_floor,
     corrected,
     predicted_pairs,
+    recalibrated,
     reliability,
 )
 from tests.conftest import make
@@ -137,6 +138,42 @@ class TestCalibration:
         floor = calibration_floor(wrong, seed=9)  # 0 is the seed of p itself
         assert floor == pytest.approx(right, abs=0.01)
         assert calibration_error(wrong) > 5 * floor
+
+
+class TestRecalibrated:
+    rng = np.random.default_rng(0)
+
+    def pairs(self, slope, shift, n=20_000):
+        """Probabilities whose logits are ``(x - shift) / slope`` where ``x`` would be right."""
+        x = self.rng.normal(-1.5, 1.5, n)
+        label = (self.rng.uniform(size=n) < expit(x)).astype(int)
+        return pairs_of(expit((x - shift) / slope), label), expit(x)
+
+    @pytest.mark.parametrize(("slope", "shift"), [(0.4, 0.0), (1.0, 0.7), (2.0, -1.0)])
+    def test_finds_the_right_probabilities_from_other_pairs(self, slope, shift):
+        pairs, right = self.pairs(slope, shift)
+        other, _ = self.pairs(slope, shift)
+        mended = recalibrated(pairs, on=other)
+        assert np.abs(mended["probability"] - right).max() < 0.03
+        assert calibration_error(mended) < 0.015 < calibration_error(pairs)
+        picked = np.where(pairs["label"], mended["probability"], 1 - mended["probability"])
+        np.testing.assert_allclose(mended["log_likelihood"], np.log(picked), rtol=1e-9)
+        assert mended["label"].equals(pairs["label"])
+        assert (mended["probability"].rank() == pairs["probability"].rank()).all()
+
+    def test_is_the_best_of_its_kind(self):
+        pairs, _ = self.pairs(0.5, 0.5, 2000)
+        best = recalibrated(pairs, on=pairs)["log_likelihood"].mean()
+        x = logit(pairs["probability"].to_numpy())
+        sign = 2 * pairs["label"].to_numpy() - 1
+        for a in np.linspace(0.2, 1, 17):
+            for b in np.linspace(-0.5, 1.5, 17):
+                assert np.log(expit(sign * (a * x + b))).mean() <= best + 1e-9
+
+    def test_certain_probabilities_are_mended_too(self):
+        pairs = pairs_of(np.array([0.0, 1.0, 1.0, 0.0]), np.array([0, 1, 0, 1]))
+        mended = recalibrated(pairs, on=pairs)
+        np.testing.assert_allclose(mended["probability"], 0.5, atol=1e-6)
 
 
 class TestCorrected:

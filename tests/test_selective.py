@@ -58,8 +58,29 @@ def test_seeds_narrow_the_interval_of_the_gain():
     all_six = aurc(quality, uncertainty, resamples=200)
     ratio = (all_six["high"] - all_six["low"]) / (one["high"] - one["low"])
     assert 0.3 < ratio < 0.6, "about 1 / sqrt(6)"
-    gains = [aurc([q], [u], resamples=2)["gain"] for q, u in zip(quality, uncertainty, strict=True)]
-    assert all_six["gain"] == pytest.approx(np.mean(gains))
+    each = [aurc([q], [u], resamples=2) for q, u in zip(quality, uncertainty, strict=True)]
+    for area in ("aurc", "random", "best"):
+        assert all_six[area] == pytest.approx(np.mean([one[area] for one in each]))
+    possible = all_six["random"] - all_six["best"]
+    assert all_six["gain"] == pytest.approx((all_six["random"] - all_six["aurc"]) / possible)
+
+
+def test_within_groups_only_what_is_known_besides_them_counts():
+    rng = np.random.default_rng(0)
+    group = series(rng.integers(0, 5, 500))
+    quality = group / 10 + 0.4 * series(rng.uniform(size=500))
+    by_group, by_all = -group, -quality
+    inside = {"groups": [group.map("group {:.0f}".format)], "resamples": 100}
+    assert aurc([quality], [by_group], resamples=100)["gain"] > 0.5
+    assert aurc([quality], [by_group], **inside)["gain"] == pytest.approx(0, abs=1e-9)
+    assert aurc([quality], [by_all], **inside)["gain"] == pytest.approx(1)
+    noisy = by_all + 0.1 * series(rng.normal(size=500))
+    result = aurc([quality], [noisy], **inside)
+    each = [aurc([q], [noisy[q.index]], resamples=2) for _, q in quality.groupby(group)]
+    size = group.value_counts(sort=False).sort_index().to_numpy() / 500
+    for area in ("aurc", "random", "best"):
+        assert result[area] == pytest.approx(size @ np.array([one[area] for one in each]))
+    assert 0 < result["low"] < result["gain"] < result["high"] < 1
 
 
 @pytest.mark.parametrize("value", [0.1, 0.123, 0.7])
@@ -124,7 +145,7 @@ class TestListUncertainty:
         away = [np.mean([place not in np.argsort(-one)[:4] for place in range(4)]) for one in drawn]
         assert row["disagreement"] == pytest.approx(np.mean(away), abs=1e-6)
         assert 0 < row["disagreement"] < 1
-        assert row["spread"] == pytest.approx(drawn[:, :4].std(0).mean(), rel=1e-5)
+        assert row["spread"] == pytest.approx(drawn[:, :4].std(0, ddof=1).mean(), rel=1e-5)
         doubt = 1 - (1 / (1 + np.exp(-drawn[:, :4]))).mean()
         assert row["doubt"] == pytest.approx(doubt, rel=1e-5)
 
@@ -165,7 +186,7 @@ class TestPredictive:
         each = torch.stack([m.score(self.user, self.item) for m in models])
         assert torch.equal(ensemble.draw_logits(self.user, self.item), each)
         score = ensemble.score(self.user, self.item)
-        torch.testing.assert_close(score.exp(), each.sigmoid().mean(0))
+        torch.testing.assert_close(score.exp(), each.double().sigmoid().mean(0))
         assert len(br.evaluate(ensemble, split).per_user)
 
     def test_ensemble_refuses_one_model_or_two_splits(self, synthetic, histories):
@@ -186,6 +207,17 @@ class TestPredictive:
         assert not model.training
         assert (drawn.std(0) > 0).all()
         assert torch.equal(drawn, dropout.draw_logits(self.user, self.item))
+
+    def test_a_draw_is_one_network(self, histories):
+        """The same pair has the same logit wherever it stands, and of a linear layer's entries half are
+        dropped for all."""
+        model = make(br.models.BAMF, histories, user_scores=br.Point(), dropout=0.5)
+        dropout = br.MCDropout(model, draws=40)
+        drawn = dropout.draw_logits(torch.tensor([3, 5, 3]), torch.tensor([[1, 2, 1]] * 3))
+        assert torch.equal(drawn[:, :, 0], drawn[:, :, 2])
+        assert torch.equal(drawn[:, 0], drawn[:, 2])
+        alone = dropout.draw_logits(torch.tensor([3]), torch.tensor([[2]]))
+        torch.testing.assert_close(drawn[:, 0, 1], alone[:, 0, 0])
 
     def test_bamfs_dropout_keeps_the_mean(self, histories):
         """Its logit is linear in what is dropped."""

@@ -1,17 +1,15 @@
 """Ranking protocols, metrics, intervals, comparison, probabilities and selective recommendation."""
 
-from bayes_recsys.evaluation.compare import compare
-from bayes_recsys.evaluation.evaluate import KS, Evaluation, Scorer, evaluate
-from bayes_recsys.evaluation.probability import (
-    brier,
+from bayes_recsys.evaluation.calibration import (
     calibration_error,
     calibration_floor,
     corrected,
-    nll,
-    predicted_pairs,
-    predictive_nll,
+    recalibrated,
     reliability,
 )
+from bayes_recsys.evaluation.compare import compare
+from bayes_recsys.evaluation.evaluate import KS, Evaluation, Scorer, evaluate
+from bayes_recsys.evaluation.probability import brier, nll, predicted_pairs, predictive_nll
 from bayes_recsys.evaluation.selective import aurc, list_uncertainty, risk_coverage
 
 __all__ = [
@@ -29,6 +27,7 @@ __all__ = [
     "nll",
     "predicted_pairs",
     "predictive_nll",
+    "recalibrated",
     "reliability",
     "risk_coverage",
 ]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
-from bayes_recsys.evaluation.evaluate import Evaluation, check_resampling
+from bayes_recsys.evaluation.evaluate import Evaluation
 
 
 def compare(
@@ -17,21 +17,22 @@ def compare(
     *,
     against: str,
     confidence: float = 0.95,
-    resamples: int = 10_000,
-    seed: int = 0,
 ) -> pd.DataFrame:
     """Means with intervals, and paired differences from one of the models.
 
-    Users are resampled and, where there are several, seeds, independently of each other (a user is the
-    same user in every seed); a resample is shared by all models, so that differences are paired. The
-    intervals are expanded percentile intervals, which are as wide for few users as those of Student's t
-    (Hesterberg, "What Teachers Should Know About the Bootstrap", 2015; for two crossed factors: Owen,
-    "The Pigeonhole Bootstrap", 2007). ``p`` is the level at which that interval of the difference
-    begins to hold zero; ``p_holm`` is adjusted for all comparisons of the table (Holm, 1979).
+    Users and seeds are two crossed samples: a user is the same user in every seed. A mean over both varies
+    by users, by seeds, and by what is left, and its variance is the sum of the three (Searle, Casella and
+    McCulloch, "Variance Components", 1992, chapter 4):
 
-    One seed says nothing about seeds, a few say little: with five, what varies between them is
-    underestimated by a fifth. Name the model to compare ``against`` before you see the figures; the best
-    of many is best by luck too.
+    ``V = (MS_users + MS_seeds - MS_rest) / (users · seeds)``
+
+    of the mean squares of a two-way layout, and at least what users or seeds alone give. Intervals and
+    ``p`` are those of Student's t, with Satterthwaite's degrees of freedom: wide where a few seeds differ
+    much (a bootstrap of a few seeds is far too narrow there). ``p_holm`` is adjusted for all comparisons of
+    the table (Holm, 1979). With a single seed this is the paired t test over users, which says nothing about
+    seeds; with two, ``p`` may be half of what it should be; three or more are needed.
+
+    Name the model to compare ``against`` before you see the figures; the best of many is best by luck too.
 
     Args:
         evaluations: By name, the evaluation of a model, or one for every seed, in the same order for
@@ -39,8 +40,6 @@ def compare(
         metric: A column of ``Evaluation.per_user``.
         against: Name of the model that the others are compared with.
         confidence: Of the intervals.
-        resamples: Bootstrap resamples.
-        seed: Seed of the resamples.
 
     Returns:
         One row per model, by falling mean; columns ``mean``, ``low``, ``high``, ``difference``,
@@ -50,7 +49,7 @@ def compare(
     Raises:
         ValueError: ``against`` or ``metric`` is unknown, or evaluations are not of the same protocol,
             part, number of seeds or users; there are fewer than two users, a value is not finite,
-            or ``confidence`` or ``resamples`` is out of range.
+            or ``confidence`` is out of range.
 
     Example:
         >>> import bayes_recsys as br
@@ -62,32 +61,63 @@ def compare(
     """
     by_name = {n: [e] if isinstance(e, Evaluation) else list(e) for n, e in evaluations.items()}
     _check(by_name, metric, against)
-    check_resampling(confidence, resamples)
-    values = np.array([[one.per_user[metric] for one in ones] for ones in by_name.values()], float)
-    n_users = values.shape[2]
-    if n_users < 2 or not np.isfinite(values).all():
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence must be in (0, 1), not {confidence}")
+    values = {
+        name: np.array([one.per_user[metric] for one in ones], float)
+        for name, ones in by_name.items()
+    }
+    if len(by_name[against][0].per_user) < 2 or not all(
+        np.isfinite(v).all() for v in values.values()
+    ):
         raise ValueError(f"{metric!r} must be finite, of at least two users")
-    draws = np.concatenate(list(_resampled(values, resamples, np.random.default_rng(seed))), axis=1)
-    reference = list(by_name).index(against)
-    # The tail beyond which a percentile interval is as wide as Student's.
-    tail = stats.norm.cdf(_stretch(n_users) * stats.t.ppf((1 - confidence) / 2, n_users - 1))
-    tails = [tail, 1 - tail]
     rows = []
-    for name, mean, drawn in zip(by_name, values.mean(axis=(1, 2)), draws, strict=True):
-        low, high = np.quantile(drawn, tails)
-        row = {"model": name, "mean": mean, "low": low, "high": high}
+    for name, of_model in values.items():
+        mean, error, freedom = crossed_mean(of_model)
+        half = error * stats.t.ppf((1 + confidence) / 2, freedom)
+        row = {"model": name, "mean": mean, "low": mean - half, "high": mean + half}
         if name != against:
-            apart = drawn - draws[reference]
-            row["difference"] = mean - values[reference].mean()
-            row["difference_low"], row["difference_high"] = np.quantile(apart, tails)
-            other_side = min((apart <= 0).sum(), (apart >= 0).sum())
-            quantile = stats.norm.ppf((1 + other_side) / (1 + resamples)) / _stretch(n_users)
-            row["p"] = min(1.0, 2 * stats.t.cdf(quantile, n_users - 1))
+            apart, error, freedom = crossed_mean(of_model - values[against])
+            half = error * stats.t.ppf((1 + confidence) / 2, freedom)
+            row |= {
+                "difference": apart,
+                "difference_low": apart - half,
+                "difference_high": apart + half,
+            }
+            row["p"] = 2 * stats.t.sf(abs(apart) / max(error, 1e-300), freedom)
         rows.append(row)
     columns = ["difference", "difference_low", "difference_high", "p"]
     table = pd.DataFrame(rows).set_index("model").reindex(columns=["mean", "low", "high", *columns])
     table["p_holm"] = holm(table["p"])
     return table.sort_values("mean", ascending=False)
+
+
+def crossed_mean(values: np.ndarray) -> tuple[float, float, float]:
+    """Mean of ``values [seeds, users]``, its standard error as of two crossed samples, and the degrees of
+    freedom of that; see :func:`compare`.
+
+    Example:
+        >>> crossed_mean(np.array([[0.0, 2.0, 4.0]]))  # one seed: the standard error over users
+        (2.0, 1.1547005383792515, 2.0)
+    """
+    n_seeds, n_users = values.shape
+    mean = values.mean()
+    of_seed, of_user = values.mean(1, keepdims=True), values.mean(0, keepdims=True)
+    freedom = np.array([n_users - 1, n_seeds - 1, (n_users - 1) * (n_seeds - 1)], float)
+    squares = [
+        n_seeds * ((of_user - mean) ** 2).sum(),
+        n_users * ((of_seed - mean) ** 2).sum(),
+        ((values - of_seed - of_user + mean) ** 2).sum(),
+    ]
+    users, seeds, rest = parts = np.array(squares) / freedom.clip(1) / values.size
+    variance = max(users + seeds - rest, users, seeds)
+    if variance == 0:
+        return float(mean), 0.0, float(n_users - 1)
+    return (
+        float(mean),
+        float(variance**0.5),
+        float(variance**2 / (parts**2 / freedom.clip(1)).sum()),
+    )
 
 
 def holm(p: pd.Series) -> pd.Series:
@@ -100,24 +130,6 @@ def holm(p: pd.Series) -> pd.Series:
     ordered = p.dropna().sort_values()
     adjusted = (ordered * np.arange(len(ordered), 0, -1)).cummax().clip(upper=1)
     return adjusted.reindex(p.index)
-
-
-def _stretch(n_users: int) -> float:
-    """A bootstrap's variance has n in the denominator, Student's n - 1."""
-    return np.sqrt(n_users / (n_users - 1))
-
-
-def _resampled(
-    values: np.ndarray, resamples: int, rng: np.random.Generator
-) -> Iterator[np.ndarray]:
-    """Means of resampled seeds and users of ``values [models, seeds, users]``, ``[models, ..]``, some
-    resamples at a time."""
-    _, n_seeds, n_users = values.shape
-    for start in range(0, resamples, 500):
-        size = min(500, resamples - start)
-        seeds = rng.multinomial(n_seeds, np.full(n_seeds, 1 / n_seeds), size)
-        users = rng.multinomial(n_users, np.full(n_users, 1 / n_users), size)
-        yield np.einsum("rs,msr->mr", seeds, values @ users.T) / (n_seeds * n_users)
 
 
 def _check(by_name: dict[str, list[Evaluation]], metric: str, against: str) -> None:

@@ -65,7 +65,7 @@ def plot_reliability(curves: Mapping[str, pd.DataFrame], axes: Axes | None = Non
     """Observed frequency against predicted probability, one line a model.
 
     Args:
-        curves: By name, from :func:`~bayes_recsys.evaluation.probability.reliability`.
+        curves: By name, from :func:`~bayes_recsys.evaluation.calibration.reliability`.
         axes: Where to draw; a figure of its own by default.
     """
     axes = Figure(figsize=(4.6, 4.4), layout="constrained").subplots() if axes is None else axes

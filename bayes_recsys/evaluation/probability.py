@@ -1,4 +1,4 @@
-"""How probable a model finds held-out choices, and whether its probabilities are what they say."""
+"""How probable a model finds held-out choices."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ import math
 import numpy as np
 import pandas as pd
 import torch
-from scipy.special import expit, logit
-from sklearn.calibration import calibration_curve
 from torch.nn.functional import logsigmoid
 
 from bayes_recsys.data.histories import check_split
@@ -31,7 +29,8 @@ def predicted_pairs(
 
     ``p = 1/S Σ_s σ(x⁽ˢ⁾)``: probabilities are averaged over draws, not logits. Negatives are drawn as
     in training: uniformly among items that are not the user's training positives. Probabilities are
-    relative to their number; see :func:`corrected` for the whole catalogue.
+    relative to their number; see :func:`~bayes_recsys.evaluation.calibration.corrected` for the whole
+    catalogue.
 
     Args:
         predictive: A :class:`~bayes_recsys.predictive.Posterior`, ``DeepEnsemble`` or ``MCDropout`` of
@@ -141,91 +140,3 @@ def brier(pairs: pd.DataFrame) -> pd.Series:
     """
     squares = (pairs["probability"] - pairs["label"]) ** 2
     return squares.groupby(pairs["user"], sort=False).mean().rename("brier")
-
-
-def reliability(pairs: pd.DataFrame, *, bins: int = 15) -> pd.DataFrame:
-    """Observed frequency against predicted probability, in bins of equally many pairs.
-
-    Args:
-        pairs: As :func:`predicted_pairs` returns them.
-        bins: Number of bins; fewer where probabilities tie.
-
-    Returns:
-        Columns ``predicted`` and ``observed``, means of each bin.
-    """
-    observed, predicted = calibration_curve(
-        pairs["label"], pairs["probability"], n_bins=bins, strategy="quantile"
-    )
-    return pd.DataFrame({"predicted": predicted, "observed": observed})
-
-
-def calibration_error(pairs: pd.DataFrame) -> float:
-    """Smooth calibration error, in ``[0, 1]``: how far frequencies are from probabilities, smoothed by a
-    kernel of the width that the data allow instead of bins, whose number decides the result. Computed by
-    the authors' library, relplot. Błasiok and Nakkiran, "Smooth ECE: Principled Reliability Diagrams via
-    Kernel Smoothing" (2024).
-
-    Chance alone makes it positive, the more the fewer the pairs: about 0.02 at a thousand and below 0.01
-    at fifty thousand. :func:`calibration_floor` says what right probabilities would have.
-
-    Args:
-        pairs: As :func:`predicted_pairs` returns them.
-
-    Example:
-        >>> rng = np.random.default_rng(0)
-        >>> p = rng.uniform(size=20_000)
-        >>> right = pd.DataFrame({"probability": p, "label": rng.uniform(size=20_000) < p})
-        >>> calibration_error(right) < 0.02
-        True
-        >>> calibration_error(right.assign(probability=p**2)) > 0.1
-        True
-    """
-    import relplot  # here, because it brings a plotting library along
-
-    return float(relplot.smECE(pairs["probability"].to_numpy(), pairs["label"].to_numpy(float)))
-
-
-def calibration_floor(pairs: pd.DataFrame, *, draws: int = 5, seed: int = 0) -> float:
-    """The mean :func:`calibration_error` of the same probabilities if they were right: with labels drawn
-    from them.
-
-    Args:
-        pairs: As :func:`predicted_pairs` returns them.
-        draws: Draws of the labels.
-        seed: Their seed.
-    """
-    rng = np.random.default_rng(seed)
-    p = pairs["probability"].to_numpy()
-    drawn = [pairs.assign(label=rng.uniform(size=len(p)) < p) for _ in range(draws)]
-    return float(np.mean([calibration_error(one) for one in drawn]))
-
-
-def corrected(probability: np.ndarray, *, negatives: int, prevalence: np.ndarray) -> np.ndarray:
-    """Probabilities of a model trained with sampled negatives, for the candidates themselves:
-
-    ``logit p' = logit p + ln(negatives) + logit(prevalence)``.
-
-    A model that saw ``negatives`` random items per positive has learned odds that are too high by
-    that sampling (King and Zeng, "Logistic Regression in Rare Events Data", 2001; Elkan, "The
-    Foundations of Cost-Sensitive Learning", 2001).
-
-    Args:
-        probability: Predicted probabilities, any shape.
-        negatives: Negatives per positive in training.
-        prevalence: The share of positives among the candidates, in (0, 1), broadcastable: for
-            instance a user's expected number of new choices over the number of items that are new
-            to them.
-
-    Raises:
-        ValueError: ``negatives`` is below 1 or ``prevalence`` is not in (0, 1).
-
-    Example:
-        >>> corrected(np.array([0.2, 0.5]), negatives=4, prevalence=0.001).round(5)
-        array([0.001  , 0.00399])
-    """
-    prevalence = np.asarray(prevalence, dtype=float)
-    if negatives < 1:
-        raise ValueError(f"negatives must be at least 1, not {negatives}")
-    if not ((prevalence > 0) & (prevalence < 1)).all():
-        raise ValueError("prevalence must be between 0 and 1")
-    return expit(logit(probability) + np.log(negatives) + logit(prevalence))

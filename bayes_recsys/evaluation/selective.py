@@ -63,7 +63,7 @@ def list_uncertainty(
         of_list = logits[:, :k]
         places = of_list.shape[1]
         rows[split.interactions.user_ids[user]] = {
-            "spread": of_list.std(0, correction=0).mean().item(),
+            "spread": of_list.std(0, correction=min(1, len(of_list) - 1)).mean().item(),
             "disagreement": 1 - (logits.topk(places).indices < k).float().mean().item(),
             "doubt": 1 - of_list.sigmoid().mean().item(),
         }
@@ -93,7 +93,7 @@ def risk_coverage(quality: pd.Series, uncertainty: pd.Series) -> pd.DataFrame:
         0       0.5   0.0
         1       1.0   0.5
     """
-    risk = _risks(*_aligned(quality, uncertainty))
+    risk = _risks(*_aligned(quality, uncertainty, 0 * quality)[:2])
     return pd.DataFrame({"coverage": np.arange(1, len(risk) + 1) / len(risk), "risk": risk})
 
 
@@ -101,16 +101,22 @@ def aurc(
     quality: Sequence[pd.Series],
     uncertainty: Sequence[pd.Series],
     *,
+    groups: Sequence[pd.Series] | None = None,
     confidence: float = 0.95,
     resamples: int = 1000,
 ) -> pd.Series:
     """Area under the risk-coverage curve, and what part of the possible it gains; means over seeds.
+
+    A user with many held-out items has a better list by any ranker, as there is more to hit. ``groups`` of
+    users who are alike in that (deciles of their number of choices) say what an uncertainty knows besides:
+    users are then ordered within their group only, and areas are averaged over users' groups.
 
     Geifman, Uziel and El-Yaniv, "Bias-Reduced Uncertainty Estimation for Deep Neural Classifiers" (2019).
 
     Args:
         quality, uncertainty: As :func:`risk_coverage` takes them, one of each for every seed, all of the
             same users.
+        groups: Of every user, one for every seed; default: one group of all.
         confidence: Of the interval of the gain.
         resamples: Bootstrap resamples of users, the same users in every seed.
 
@@ -123,7 +129,7 @@ def aurc(
     Raises:
         ValueError: The indices differ, there is no seed or there are fewer than two users, a value is not
             finite, or ``confidence`` or ``resamples`` is out of range.
-        TypeError: ``quality`` or ``uncertainty`` is a single series.
+        TypeError: ``quality``, ``uncertainty`` or ``groups`` is a single series.
 
     Example:
         >>> quality, uncertainty = pd.Series([0.0, 1.0, 1.0]), pd.Series([0.7, 0.1, 0.2])
@@ -133,24 +139,28 @@ def aurc(
         gain      1.000000
         dtype: float64
     """
-    if isinstance(quality, pd.Series) or isinstance(uncertainty, pd.Series):
-        raise TypeError("quality and uncertainty must be lists, one series for every seed")
+    if any(isinstance(one, pd.Series) for one in (quality, uncertainty, groups)):
+        raise TypeError("quality, uncertainty and groups must be lists, one series for every seed")
     check_resampling(confidence, resamples)
     if not quality:
         raise ValueError("at least one seed is needed")
     users = quality[0].index
-    pairs = [_aligned(q, u) for q, u in zip(quality, uncertainty, strict=True)]
     if len(users) < 2 or not all(q.index.equals(users) for q in quality):
         raise ValueError("at least two users are needed, the same with every seed")
-    areas = np.array([_areas(q, u) for q, u in pairs])
+    if groups is None:
+        groups = [pd.Series(0, users)] * len(quality)
+    of_seeds = [_aligned(*one) for one in zip(quality, uncertainty, groups, strict=True)]
+
+    def areas(chosen: np.ndarray) -> np.ndarray:
+        return np.mean([_areas(*(of_user[chosen] for of_user in one)) for one in of_seeds], axis=0)
+
+    everyone = np.arange(len(users))
     interval = stats.bootstrap(
-        (np.arange(len(users)),),
-        lambda chosen: np.mean([_gain(*_areas(q[chosen], u[chosen])) for q, u in pairs]),
-        vectorized=False, method="percentile", confidence_level=confidence,
-        n_resamples=resamples, rng=np.random.default_rng(0),
+        (everyone,), lambda chosen: _gain(*areas(chosen)), vectorized=False, method="percentile",
+        confidence_level=confidence, n_resamples=resamples, rng=np.random.default_rng(0),
     ).confidence_interval  # fmt: skip
-    aurc_, random, best = areas.mean(axis=0)
-    gain = np.mean([_gain(*one) for one in areas])
+    aurc_, random, best = areas(everyone)
+    gain = _gain(aurc_, random, best)
     return pd.Series(
         {
             "aurc": aurc_,
@@ -163,18 +173,26 @@ def aurc(
     )
 
 
-def _aligned(quality: pd.Series, uncertainty: pd.Series) -> tuple[np.ndarray, np.ndarray]:
-    if not quality.index.sort_values().equals(uncertainty.index.sort_values()):
-        raise ValueError("quality and uncertainty are not of the same users")
-    pair = quality.to_numpy(float), uncertainty.reindex(quality.index).to_numpy(float)
-    if not np.isfinite(pair).all():
+def _aligned(
+    quality: pd.Series, uncertainty: pd.Series, groups: pd.Series
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    users = quality.index
+    for other in (uncertainty, groups):
+        if not users.sort_values().equals(other.index.sort_values()):
+            raise ValueError("quality, uncertainty and groups are not of the same users")
+    values = quality.to_numpy(float), uncertainty.reindex(users).to_numpy(float)
+    if not np.isfinite(values).all():
         raise ValueError("quality and uncertainty must be finite")
-    return pair
+    return *values, pd.factorize(groups.reindex(users))[0]
 
 
-def _areas(quality: np.ndarray, uncertainty: np.ndarray) -> tuple[float, float, float]:
-    """Area under the curve; of random order; of the best order."""
-    return _risks(quality, uncertainty).mean(), 1 - quality.mean(), _risks(quality, -quality).mean()
+def _areas(quality: np.ndarray, uncertainty: np.ndarray, group: np.ndarray) -> np.ndarray:
+    """Area under the curve; of random order; of the best order: means over users of their group's."""
+    total = np.zeros(3)
+    for one in np.unique(group):
+        q, u = quality[group == one], uncertainty[group == one]
+        total += len(q) * np.array([_risks(q, u).mean(), 1 - q.mean(), _risks(q, -q).mean()])
+    return total / len(quality)
 
 
 def _gain(area: float, random: float, best: float) -> float:

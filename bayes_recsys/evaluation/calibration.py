@@ -1,0 +1,140 @@
+"""Whether probabilities are what they say, and what to do if they are not."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from scipy.special import expit, logit
+from sklearn.calibration import calibration_curve
+from sklearn.linear_model import LogisticRegression
+
+
+def reliability(pairs: pd.DataFrame, *, bins: int = 15) -> pd.DataFrame:
+    """Observed frequency against predicted probability, in bins of equally many pairs.
+
+    Args:
+        pairs: As :func:`~bayes_recsys.evaluation.probability.predicted_pairs` returns them.
+        bins: Number of bins; fewer where probabilities tie.
+
+    Returns:
+        Columns ``predicted`` and ``observed``, means of each bin.
+    """
+    observed, predicted = calibration_curve(
+        pairs["label"], pairs["probability"], n_bins=bins, strategy="quantile"
+    )
+    return pd.DataFrame({"predicted": predicted, "observed": observed})
+
+
+def calibration_error(pairs: pd.DataFrame) -> float:
+    """Smooth calibration error, in ``[0, 1]``: how far frequencies are from probabilities, smoothed by a
+    kernel of the width that the data allow instead of bins, whose number decides the result. Computed by
+    the authors' library, relplot. Błasiok and Nakkiran, "Smooth ECE: Principled Reliability Diagrams via
+    Kernel Smoothing" (2024).
+
+    Chance alone makes it positive, the more the fewer the pairs: about 0.02 at a thousand and below 0.01
+    at fifty thousand. :func:`calibration_floor` says what right probabilities would have.
+
+    Args:
+        pairs: As :func:`~bayes_recsys.evaluation.probability.predicted_pairs` returns them.
+
+    Example:
+        >>> rng = np.random.default_rng(0)
+        >>> p = rng.uniform(size=20_000)
+        >>> right = pd.DataFrame({"probability": p, "label": rng.uniform(size=20_000) < p})
+        >>> calibration_error(right) < 0.02
+        True
+        >>> calibration_error(right.assign(probability=p**2)) > 0.1
+        True
+    """
+    import relplot  # here, because it brings a plotting library along
+
+    return float(relplot.smECE(pairs["probability"].to_numpy(), pairs["label"].to_numpy(float)))
+
+
+def calibration_floor(pairs: pd.DataFrame, *, draws: int = 5, seed: int = 0) -> float:
+    """The mean :func:`calibration_error` of the same probabilities if they were right: with labels drawn
+    from them.
+
+    Args:
+        pairs: As :func:`~bayes_recsys.evaluation.probability.predicted_pairs` returns them.
+        draws: Draws of the labels.
+        seed: Their seed.
+    """
+    rng = np.random.default_rng(seed)
+    p = pairs["probability"].to_numpy()
+    drawn = [pairs.assign(label=rng.uniform(size=len(p)) < p) for _ in range(draws)]
+    return float(np.mean([calibration_error(one) for one in drawn]))
+
+
+def recalibrated(pairs: pd.DataFrame, on: pd.DataFrame) -> pd.DataFrame:
+    """The pairs with ``σ(a · logit p + b)`` for each probability ``p``; slope and shift are those with which
+    other pairs, held out in training too, are most likely.
+
+    Two numbers mend what is too sure throughout, and leave the order of the pairs as it is (if ``a > 0``).
+    Platt, "Probabilistic Outputs for Support Vector Machines" (1999).
+
+    Args:
+        pairs: As :func:`~bayes_recsys.evaluation.probability.predicted_pairs` returns them.
+        on: The same for another part, such as ``part="validation"``.
+
+    Returns:
+        A table like ``pairs``.
+
+    Raises:
+        ValueError: ``on`` has labels of one kind only.
+
+    Example:
+        >>> rng = np.random.default_rng(0)
+        >>> p = rng.uniform(size=20_000)
+        >>> sure = p**3 / (p**3 + (1 - p) ** 3)  # logits three times too large
+        >>> pairs = pd.DataFrame({"probability": sure, "label": rng.uniform(size=20_000) < p})
+        >>> mended = recalibrated(pairs[:10_000], on=pairs[10_000:])
+        >>> bool(np.abs(mended["probability"] - p[:10_000]).max() < 0.02)
+        True
+    """
+
+    def logits(table: pd.DataFrame) -> np.ndarray:
+        # A probability that rounds to 0 or 1 has no logit.
+        return logit(table["probability"].clip(1e-12, 1 - 1e-12).to_numpy()[:, None])
+
+    fitted = LogisticRegression(C=np.inf).fit(logits(on), on["label"])
+    log_probability = fitted.predict_log_proba(logits(pairs))
+    label = pairs["label"].to_numpy(int)
+    return pairs.assign(
+        probability=np.exp(log_probability[:, 1]),
+        log_likelihood=log_probability[np.arange(len(pairs)), label],
+    )
+
+
+def corrected(probability: np.ndarray, *, negatives: int, prevalence: np.ndarray) -> np.ndarray:
+    """Probabilities of a model trained with sampled negatives, for the candidates themselves:
+
+    ``logit p' = logit p + ln(negatives) + logit(prevalence)``.
+
+    A model that saw ``negatives`` random items per positive has learned odds that are too high by
+    that sampling (King and Zeng, "Logistic Regression in Rare Events Data", 2001; Elkan, "The
+    Foundations of Cost-Sensitive Learning", 2001). Negatives are taken for items that are not chosen; as
+    held-out choices are among them, it is somewhat too low for a probable item.
+
+    The correction is not linear: correct the probability of every draw, then average.
+
+    Args:
+        probability: Predicted probabilities, any shape.
+        negatives: Negatives per positive in training.
+        prevalence: The share of positives among the candidates, in (0, 1), broadcastable: for
+            instance a user's expected number of new choices over the number of items that are new
+            to them.
+
+    Raises:
+        ValueError: ``negatives`` is below 1 or ``prevalence`` is not in (0, 1).
+
+    Example:
+        >>> corrected(np.array([0.2, 0.5]), negatives=4, prevalence=0.001).round(5)
+        array([0.001  , 0.00399])
+    """
+    prevalence = np.asarray(prevalence, dtype=float)
+    if negatives < 1:
+        raise ValueError(f"negatives must be at least 1, not {negatives}")
+    if not ((prevalence > 0) & (prevalence < 1)).all():
+        raise ValueError("prevalence must be between 0 and 1")
+    return expit(logit(probability) + np.log(negatives) + logit(prevalence))
