@@ -6,7 +6,7 @@
 
 Writes into the output folder one file a run (runs that are there are not repeated, so that it can be
 stopped and resumed, or split by --models and put together by a last run without), and comparison.csv,
-comparison.md and comparison.png: means over users and seeds with 95 % bootstrap intervals, and paired
+comparison.md and comparison.png: means over users and seeds with 95 % intervals, and paired
 differences from one of them (--against). A seed decides split, initial weights, negatives and draws; the
 splits are written too, for other software to score the same cases.
 """
@@ -163,7 +163,7 @@ def markdown(frame: pd.DataFrame, against: str) -> str:
             cells += ["", "", "", f"{row['seconds']:.2f} in all", ""]
         else:
             cells += [
-                f"{row['probability nll mean']:.3f}",
+                cell(row, [f"probability nll {c}" for c in ("mean", "low", "high")]),
                 f"{row['calibration error']:.3f}",
                 f"{row['parameters']:,.0f}",
                 f"{row['seconds']:.1f} an epoch",

@@ -80,6 +80,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         default="user",
         help="what is attended over: the user's history, the target's audience, or by each side its own",
     )
+    model.add_argument(
+        "--max-length", type=positive, default=400, help="longest history; the rarest items stay"
+    )
     model.add_argument("--embedding-dim", type=positive, default=32)
     model.add_argument("--values", choices=("shared", "separate"), default="shared")
     model.add_argument(
@@ -254,7 +257,7 @@ def main(arguments: list[str] | None = None) -> None:
     torch.manual_seed(options.seed)
     interactions = read_data(options)
     split = br.data.split(interactions, seed=options.seed)
-    histories = br.data.histories(split)
+    histories = br.data.histories(split, max_length=options.max_length)
     model, likelihood = build(options, histories), build_likelihood(options)
     print(interactions, split, sep="\n")
     if not len(split.test):

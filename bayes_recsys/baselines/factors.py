@@ -74,10 +74,13 @@ class IALS(_Factors):
 class BPRMF(_Factors):
     """Matrix factorisation with item biases that ranks a chosen item above a random one:
 
-    ``max Σ ln σ(x_ui - x_uj) - l2 ‖Θ‖²``, ``x_ui = p_u·q_i + b_i``.
+    ``max Σ ln σ(x_ui - x_uj) - l2/2 ‖Θ‖²``, ``x_ui = p_u·q_i + b_i``.
 
     Rendle et al., "BPR: Bayesian Personalized Ranking from Implicit Feedback" (2009). The ``B`` is
-    the penalty's prior; the fit is a point.
+    the penalty's prior; the fit is a point. ``implicit`` draws ``j`` as the item of a random choice of
+    anyone, popular items more often (the paper: uniformly), and leaves out a triple whose ``j`` the user
+    chose too. That takes popularity out of the scores. For uniform ``j`` fit
+    :class:`~bayes_recsys.models.ncf.GMF` with ``BradleyTerry()``.
 
     Args:
         split: Fitted to its training part.
