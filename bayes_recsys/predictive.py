@@ -124,7 +124,8 @@ class DeepEnsemble(Predictive):
 class MCDropout(Predictive):
     """Dropout that goes on after training. Gal and Ghahramani, "Dropout as a Bayesian Approximation" (2016).
 
-    Each draw is one network: what it drops is dropped for all users and candidates.
+    Each draw is one network: what it drops of a layer's outputs, the last dimension, is dropped for all
+    users and candidates.
 
     Args:
         model: A model fitted with dropout; scores are at their expectation.
@@ -172,8 +173,14 @@ def _one_network(model: Model) -> Iterator[None]:
     masks: dict[nn.Module, Tensor] = {}
 
     def drop(layer: nn.Dropout, inputs: tuple[Tensor], output: Tensor) -> Tensor:
+        width = output.shape[-1]
         if layer not in masks:
-            masks[layer] = dropout(torch.ones(output.shape[-1]), layer.p).to(output.device)
+            masks[layer] = dropout(torch.ones(width), layer.p).to(output.device)
+        if len(masks[layer]) != width:
+            raise ValueError(
+                f"dropout of {len(masks[layer])} outputs in one place and of {width} in another: the last "
+                "dimension of what is dropped must be a layer's outputs"
+            )
         return output * masks[layer]
 
     # Called in evaluation mode, in which dropout itself does nothing.

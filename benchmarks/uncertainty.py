@@ -173,7 +173,7 @@ def gains(reports: dict[str, list[dict]]) -> str:
     """What serving users in the order of an uncertainty gains, a Markdown table."""
     lines = [f"| gain by | {' | '.join(reports)} |", "|---" * (1 + len(reports)) + "|"]
     for column in UNCERTAINTIES:
-        cells, inside = [column], [f"{column}, at equal history"]
+        cells, inside = [column], [f"{column}, within tenths of history"]
         for runs in reports.values():
             frames = users(runs)
             if column not in frames[0] or frames[0][column].nunique() == 1:
@@ -219,7 +219,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", default="latest-small")
     parser.add_argument("--history", choices=TRAINING, default="user")
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--epochs", type=int, default=100)
     parser.add_argument("--out", type=Path, default=Path("runs/uncertainty"))
     parser.add_argument("--figure", type=Path)
@@ -251,6 +251,8 @@ def main(arguments: list[str] | None = None) -> None:
             done = json.loads(path.read_text())
         except json.JSONDecodeError as error:
             raise ValueError(f"{path} is no finished seed; delete it") from error
+        if "popularity" not in done:
+            raise ValueError(f"{path} is of another study; choose another --out")
         popularity.append(done.pop("popularity"))
         for name, one in done.items():
             reports.setdefault(name, []).append(one)
@@ -267,4 +269,4 @@ if __name__ == "__main__":
     except (br.data.DataError, ValueError, FloatingPointError, OSError) as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
-        sys.exit("interrupted: finished seeds are kept; the same command goes on from there")
+        sys.exit("interrupted: what is finished is kept; the same command goes on from there")

@@ -54,7 +54,7 @@ def test_uncertainty_reports_all_predictives(benchmark, ratings, tmp_path, monke
     columns = "random scores | no random scores | ensemble of 2 | dropout"
     assert f"|  | {columns} |" in first
     assert f"| gain by | {columns} | popularity |" in first
-    assert "| doubt, at equal history |" in first
+    assert "| doubt, within tenths of history |" in first
     report = json.loads((tmp_path / "0.json").read_text())
     assert set(report["dropout"]["per user"]) >= {"ndcg@10", "nll", "brier", "spread"}
     assert report["no random scores"]["expected"]["raw"] > 1

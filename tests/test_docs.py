@@ -4,7 +4,6 @@ import re
 from pathlib import Path
 
 import matplotlib as mpl
-import numpy as np
 import pyro
 import pytest
 import torch
@@ -52,7 +51,8 @@ def names(synthetic, monkeypatch, tmp_path):
         "histories": histories,
         "model": br.models.BAMF(histories),
         "fitted": fitted,
-        "p": np.array([0.2, 0.5]),
+        "user": torch.tensor([3]),
+        "item": torch.tensor([[1, 2, 5]]),
         "expected_choices": 3,
         "n_candidates": 100,
     }

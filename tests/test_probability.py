@@ -72,6 +72,19 @@ def pairs_of(probability, label, user=None):
 
 
 class TestPredictedPairs:
+    def test_parts_have_negatives_of_their_own(self, split, histories):
+        model = make(br.models.BAMF, histories)
+        test, validation = (
+            {(row.user, row.item) for row in predicted_pairs(model, split, part=part).itertuples()}
+            for part in ("test", "validation")
+        )
+        # As with other negatives by chance.
+        other = {
+            (row.user, row.item)
+            for row in predicted_pairs(model, split, part="validation", seed=5).itertuples()
+        }
+        assert len(test & validation) < 1.5 * len(test & other)
+
     def test_are_the_held_out_positives_and_their_negatives(self, split, histories):
         pairs = predicted_pairs(make(br.models.BAMF, histories), split, negatives=3)
         train, test = split.items_by_user("train"), split.items_by_user("test")
@@ -171,9 +184,25 @@ class TestRecalibrated:
                 assert np.log(expit(sign * (a * x + b))).mean() <= best + 1e-9
 
     def test_certain_probabilities_are_mended_too(self):
-        pairs = pairs_of(np.array([0.0, 1.0, 1.0, 0.0]), np.array([0, 1, 0, 1]))
+        pairs = pairs_of(np.array([0.0, 1.0, 1.0, 1.0, 0.0, 0.0]), np.array([0, 1, 0, 1, 1, 0]))
         mended = recalibrated(pairs, on=pairs)
-        np.testing.assert_allclose(mended["probability"], 0.5, atol=1e-6)
+        np.testing.assert_allclose(
+            mended["probability"], [1 / 3, *[2 / 3] * 3, *[1 / 3] * 2], atol=1e-3
+        )
+
+    @pytest.mark.parametrize(
+        ("probability", "label", "message"),
+        [
+            ([0.1, 0.9], [1, 1], "labels of both kinds"),
+            ([], [], "labels of both kinds"),
+            ([0.1, np.nan], [0, 1], "between 0 and 1"),
+            ([0.1, 1.2], [0, 1], "between 0 and 1"),
+        ],
+    )
+    def test_what_cannot_be_fitted_is_refused(self, probability, label, message):
+        good = pairs_of(np.array([0.2, 0.7]), np.array([0, 1]))
+        with pytest.raises(ValueError, match=message):
+            recalibrated(good, on=pairs_of(np.array(probability), np.array(label)))
 
 
 class TestCorrected:

@@ -113,6 +113,22 @@ def test_bad_arguments_of_the_area():
         aurc([one], [one], confidence=3)
 
 
+@pytest.mark.parametrize(
+    ("groups", "error", "message"),
+    [
+        ([series([0, 0, 1]).iloc[:2]], ValueError, "user 'u2' has no group"),
+        ([series([0, np.nan, 1])], ValueError, "user 'u1' has no group"),
+        ([series([3, 1, 2])], ValueError, "a group of their own"),
+        (series([0, 0, 1]), TypeError, "must be lists"),
+        ([np.array([0, 0, 1])], TypeError, "must be lists"),
+    ],
+)
+def test_bad_groups(groups, error, message):
+    one = series([1.0, 0.0, 0.5])
+    with pytest.raises(error, match=message):
+        aurc([one], [one], groups=groups)
+
+
 def test_seeds_of_other_users_are_refused():
     one, other = series([1.0, 0.0]), pd.Series([1.0, 0.0], index=["v", "w"])
     with pytest.raises(ValueError, match="the same with every seed"):
@@ -218,6 +234,22 @@ class TestPredictive:
         assert torch.equal(drawn[:, 0], drawn[:, 2])
         alone = dropout.draw_logits(torch.tensor([3]), torch.tensor([[2]]))
         torch.testing.assert_close(drawn[:, 0, 1], alone[:, 0, 0])
+
+    def test_dropout_of_candidates_is_refused(self, histories):
+        class OfCandidates(br.models.GMF):
+            def __init__(self, histories, **options):
+                super().__init__(histories, **options)
+                self.dropout = torch.nn.Dropout(0.5)
+
+            def logits(self, batch, contexts):
+                return self.dropout(super().logits(batch, contexts))
+
+        model = make(OfCandidates, histories)
+        model.score = lambda user, item: torch.cat(
+            [br.models.Model.score(model, user, part) for part in item.split([2, 1], dim=1)], dim=1
+        )
+        with pytest.raises(ValueError, match="of 2 outputs in one place and of 1 in another"):
+            br.MCDropout(model).draw_logits(self.user, self.item)
 
     def test_bamfs_dropout_keeps_the_mean(self, histories):
         """Its logit is linear in what is dropped."""

@@ -79,8 +79,8 @@ class BPRMF(_Factors):
     Rendle et al., "BPR: Bayesian Personalized Ranking from Implicit Feedback" (2009). The ``B`` is
     the penalty's prior; the fit is a point. ``implicit`` draws ``j`` as the item of a random choice of
     anyone, popular items more often (the paper: uniformly), and leaves out a triple whose ``j`` the user
-    chose too. That takes popularity out of the scores. For uniform ``j`` fit
-    :class:`~bayes_recsys.models.ncf.GMF` with ``BradleyTerry()``.
+    chose too: its scores favour popular items less. The nearest with uniform ``j`` is
+    :class:`~bayes_recsys.models.ncf.GMF` fitted with ``BradleyTerry()``, without biases.
 
     Args:
         split: Fitted to its training part.

@@ -66,22 +66,22 @@ def calibration_floor(pairs: pd.DataFrame, *, draws: int = 5, seed: int = 0) -> 
     return float(np.mean([calibration_error(one) for one in drawn]))
 
 
-def recalibrated(pairs: pd.DataFrame, on: pd.DataFrame) -> pd.DataFrame:
+def recalibrated(pairs: pd.DataFrame, *, on: pd.DataFrame) -> pd.DataFrame:
     """The pairs with ``σ(a · logit p + b)`` for each probability ``p``; slope and shift are those with which
     other pairs, held out in training too, are most likely.
 
-    Two numbers mend what is too sure throughout, and leave the order of the pairs as it is (if ``a > 0``).
-    Platt, "Probabilistic Outputs for Support Vector Machines" (1999).
+    Two numbers mend what is too sure throughout, and leave the order of the pairs as it is (``a > 0``,
+    unless the probabilities are higher where the label is 0). Platt, "Probabilistic Outputs for Support Vector Machines" (1999).
 
     Args:
         pairs: As :func:`~bayes_recsys.evaluation.probability.predicted_pairs` returns them.
-        on: The same for another part, such as ``part="validation"``.
+        on: The same for another part, such as ``part="validation"``, with the same number of negatives.
 
     Returns:
         A table like ``pairs``.
 
     Raises:
-        ValueError: ``on`` has labels of one kind only.
+        ValueError: ``on`` has labels of one kind only, or a probability is not between 0 and 1.
 
     Example:
         >>> rng = np.random.default_rng(0)
@@ -92,6 +92,12 @@ def recalibrated(pairs: pd.DataFrame, on: pd.DataFrame) -> pd.DataFrame:
         >>> bool(np.abs(mended["probability"] - p[:10_000]).max() < 0.02)
         True
     """
+
+    if on["label"].nunique() < 2:
+        raise ValueError("on must have labels of both kinds")
+    for table in (pairs, on):
+        if not table["probability"].between(0, 1).all():
+            raise ValueError("probabilities must be between 0 and 1")
 
     def logits(table: pd.DataFrame) -> np.ndarray:
         # A probability that rounds to 0 or 1 has no logit.

@@ -27,10 +27,11 @@ def compare(
     ``V = (MS_users + MS_seeds - MS_rest) / (users · seeds)``
 
     of the mean squares of a two-way layout, and at least what users or seeds alone give. Intervals and
-    ``p`` are those of Student's t, with Satterthwaite's degrees of freedom: wide where a few seeds differ
-    much (a bootstrap of a few seeds is far too narrow there). ``p_holm`` is adjusted for all comparisons of
-    the table (Holm, 1979). With a single seed this is the paired t test over users, which says nothing about
-    seeds; with two, ``p`` may be half of what it should be; three or more are needed.
+    ``p`` are those of Student's t, with Satterthwaite's degrees of freedom, between those of the users and
+    those of the seeds: wide where a few seeds differ much (a bootstrap of a few seeds is far too narrow
+    there). ``p_holm`` is adjusted for all comparisons of the table (Holm, 1979). With a single seed this is
+    the paired t test over users, which says nothing about seeds. With two or three, a small ``p`` may be
+    several times too small where seeds differ; give five.
 
     Name the model to compare ``against`` before you see the figures; the best of many is best by luck too.
 

@@ -12,7 +12,7 @@ from torch.nn.functional import logsigmoid
 from bayes_recsys.data.histories import check_split
 from bayes_recsys.data.negatives import negative_sampler
 from bayes_recsys.data.split import Split
-from bayes_recsys.evaluation.protocols import check_part
+from bayes_recsys.evaluation.protocols import PARTS, check_part
 from bayes_recsys.models.base import Model
 from bayes_recsys.predictive import Predictive, as_predictive
 
@@ -61,7 +61,8 @@ def predicted_pairs(
     tables = []
     for user in positives.lengths.nonzero()[:, 0].tolist():
         positive = positives.row(user)
-        rng = np.random.default_rng([seed, user])
+        # By part, so that what is fitted to one part is judged by other negatives.
+        rng = np.random.default_rng([seed, user, PARTS.index(part)])
         negative = sampler.draw(torch.full_like(positive, user), negatives, rng)
         item = torch.cat([positive, negative.flatten()])
         logits = predictive.draw_logits(torch.tensor([user]), item[None])[:, 0].double()

@@ -67,6 +67,9 @@ def _relevant_and_other(split: Split, part: str) -> Iterator[tuple[int, np.ndarr
         yield user, items, other
 
 
+PARTS = tuple(_KNOWN)
+
+
 def check_part(part: str) -> None:
     """Refuse a part that is not held out (``ValueError``)."""
     if part not in _KNOWN:

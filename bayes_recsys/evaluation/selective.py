@@ -93,7 +93,7 @@ def risk_coverage(quality: pd.Series, uncertainty: pd.Series) -> pd.DataFrame:
         0       0.5   0.0
         1       1.0   0.5
     """
-    risk = _risks(*_aligned(quality, uncertainty, 0 * quality)[:2])
+    risk = _risks(*_aligned(quality, uncertainty))
     return pd.DataFrame({"coverage": np.arange(1, len(risk) + 1) / len(risk), "risk": risk})
 
 
@@ -105,31 +105,33 @@ def aurc(
     confidence: float = 0.95,
     resamples: int = 1000,
 ) -> pd.Series:
-    """Area under the risk-coverage curve, and what part of the possible it gains; means over seeds.
+    """Area under the risk-coverage curve, and what part of the possible it gains.
 
     A user with many held-out items has a better list by any ranker, as there is more to hit. ``groups`` of
     users who are alike in that (deciles of their number of choices) say what an uncertainty knows besides:
-    users are then ordered within their group only, and areas are averaged over users' groups.
+    users are then ordered within their group only, and an area is the mean of those of the groups, weighted by
+    their numbers of users.
 
     Geifman, Uziel and El-Yaniv, "Bias-Reduced Uncertainty Estimation for Deep Neural Classifiers" (2019).
 
     Args:
         quality, uncertainty: As :func:`risk_coverage` takes them, one of each for every seed, all of the
             same users.
-        groups: Of every user, one for every seed; default: one group of all.
+        groups: The group of every user, a series for every seed; default: one group of all.
         confidence: Of the interval of the gain.
         resamples: Bootstrap resamples of users, the same users in every seed.
 
     Returns:
         ``aurc``, mean risk over coverages; ``random``, that of serving users in random order; ``best``,
-        of serving them by their quality; ``gain = (random - aurc) / (random - best)``, 0 for an
-        uncertainty that says nothing of quality (or a quality that is the same for all), 1 for one that
-        says all; ``low`` and ``high`` of the gain.
+        of serving them by their quality; all three means over seeds. ``gain = (random - aurc) / (random -
+        best)`` of these, 0 for an uncertainty that says nothing of quality (or a quality that is the same
+        for all), 1 for one that says all; ``low`` and ``high`` of the gain.
 
     Raises:
         ValueError: The indices differ, there is no seed or there are fewer than two users, a value is not
-            finite, or ``confidence`` or ``resamples`` is out of range.
-        TypeError: ``quality``, ``uncertainty`` or ``groups`` is a single series.
+            finite, a user has no group or all have a group of their own, or ``confidence`` or
+            ``resamples`` is out of range.
+        TypeError: ``quality``, ``uncertainty`` or ``groups`` is no list of series.
 
     Example:
         >>> quality, uncertainty = pd.Series([0.0, 1.0, 1.0]), pd.Series([0.7, 0.1, 0.2])
@@ -139,8 +141,11 @@ def aurc(
         gain      1.000000
         dtype: float64
     """
-    if any(isinstance(one, pd.Series) for one in (quality, uncertainty, groups)):
-        raise TypeError("quality, uncertainty and groups must be lists, one series for every seed")
+    for given in (quality, uncertainty, () if groups is None else groups):
+        if isinstance(given, pd.Series) or not all(isinstance(one, pd.Series) for one in given):
+            raise TypeError(
+                "quality, uncertainty and groups must be lists, one series for every seed"
+            )
     check_resampling(confidence, resamples)
     if not quality:
         raise ValueError("at least one seed is needed")
@@ -149,7 +154,10 @@ def aurc(
         raise ValueError("at least two users are needed, the same with every seed")
     if groups is None:
         groups = [pd.Series(0, users)] * len(quality)
-    of_seeds = [_aligned(*one) for one in zip(quality, uncertainty, groups, strict=True)]
+    of_seeds = [
+        (*_aligned(q, u), _numbered(q, g))
+        for q, u, g in zip(quality, uncertainty, groups, strict=True)
+    ]
 
     def areas(chosen: np.ndarray) -> np.ndarray:
         return np.mean([_areas(*(of_user[chosen] for of_user in one)) for one in of_seeds], axis=0)
@@ -173,17 +181,23 @@ def aurc(
     )
 
 
-def _aligned(
-    quality: pd.Series, uncertainty: pd.Series, groups: pd.Series
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    users = quality.index
-    for other in (uncertainty, groups):
-        if not users.sort_values().equals(other.index.sort_values()):
-            raise ValueError("quality, uncertainty and groups are not of the same users")
-    values = quality.to_numpy(float), uncertainty.reindex(users).to_numpy(float)
-    if not np.isfinite(values).all():
+def _aligned(quality: pd.Series, uncertainty: pd.Series) -> tuple[np.ndarray, np.ndarray]:
+    if not quality.index.sort_values().equals(uncertainty.index.sort_values()):
+        raise ValueError("quality and uncertainty are not of the same users")
+    pair = quality.to_numpy(float), uncertainty.reindex(quality.index).to_numpy(float)
+    if not np.isfinite(pair).all():
         raise ValueError("quality and uncertainty must be finite")
-    return *values, pd.factorize(groups.reindex(users))[0]
+    return pair
+
+
+def _numbered(quality: pd.Series, group: pd.Series) -> np.ndarray:
+    """The group of every user as a number."""
+    number, groups = pd.factorize(group.reindex(quality.index))
+    if (number < 0).any():
+        raise ValueError(f"user {quality.index[number < 0][0]!r} has no group")
+    if len(groups) == len(number):
+        raise ValueError("every user has a group of their own: there is nothing to order")
+    return number
 
 
 def _areas(quality: np.ndarray, uncertainty: np.ndarray, group: np.ndarray) -> np.ndarray:
