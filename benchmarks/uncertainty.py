@@ -30,6 +30,7 @@ import bayes_recsys as br
 from bayes_recsys.evaluation import (
     Evaluation,
     aurc,
+    balanced,
     brier,
     calibration_error,
     calibration_floor,
@@ -45,7 +46,7 @@ from bayes_recsys.evaluation.plots import plot_reliability, plot_risk_coverage
 from bayes_recsys.predictive import Predictive
 
 MEMBERS, NEGATIVES, DROPOUT = 5, 4, 0.2
-TWIN = "no random scores"
+TWIN, FEWER = "no random scores", f"random scores, {MEMBERS} draws"
 TRAINING = {"user": TUNED["BAMF"].training, "both": TUNED["BAMF, both histories"].training}
 METRICS = {
     "ndcg@10": "NDCG@10, full",
@@ -53,6 +54,8 @@ METRICS = {
     "nll recalibrated": "NLL, recalibrated",
     "brier": "Brier score",
     "brier recalibrated": "Brier score, recalibrated",
+    "nll of pairs": "NLL, all pairs alike",
+    "nll of pairs recalibrated": "NLL, all pairs alike, recalibrated",
 }
 UNCERTAINTIES = ("spread", "disagreement", "doubt", "short history")
 
@@ -75,10 +78,12 @@ def predictives(split: br.data.Split, seed: int, options) -> dict[str, Predictiv
         br.save_model(model, folder)
         return model
 
+    random = fitted("random")
     twins = [fitted(f"twin{n}", n, user_scores=br.Point()) for n in range(MEMBERS)]
     dropping = fitted("dropout", user_scores=br.Point(), dropout=DROPOUT)
     return {
-        "random scores": br.Posterior(fitted("random"), seed=seed),
+        "random scores": br.Posterior(random, seed=seed),
+        FEWER: br.Posterior(random, draws=MEMBERS, seed=seed),
         TWIN: br.Posterior(twins[0], draws=1),
         f"ensemble of {MEMBERS}": br.DeepEnsemble(twins),
         "dropout": br.MCDropout(dropping, seed=seed),
@@ -91,16 +96,22 @@ def report(predictive: Predictive, split: br.data.Split, seed: int) -> dict:
         predicted_pairs(predictive, split, part=part, negatives=NEGATIVES, seed=seed)
         for part in ("test", "validation")
     )
-    mended = recalibrated(pairs, on=others)
+    mended = recalibrated(pairs, on=balanced(others))
     table = of_users(predictive, split).join(list_uncertainty(predictive, split))
     for name, some in {"": pairs, " recalibrated": mended}.items():
         table[f"nll{name}"], table[f"brier{name}"] = nll(some), brier(some)
+    # With which the mean over users is that over pairs.
+    weight = pairs["user"].value_counts()[table.index] * len(table) / len(pairs)
+    table["nll of pairs"] = nll(pairs) * weight
+    table["nll of pairs recalibrated"] = nll(recalibrated(pairs, on=others)) * weight
+    alike = balanced(pairs)
     return {
         "per user": table.to_dict("list"),
-        "calibration error": calibration_error(pairs),
-        "calibration floor": calibration_floor(pairs),
-        "calibration error recalibrated": calibration_error(mended),
-        "reliability": reliability(pairs).to_dict("list"),
+        "calibration error": calibration_error(alike),
+        "calibration floor": calibration_floor(alike),
+        "calibration error recalibrated": calibration_error(balanced(mended)),
+        "calibration error of pairs": calibration_error(pairs),
+        "reliability": reliability(alike).to_dict("list"),
         "expected": expected_choices(predictive, split, seed),
     }
 
@@ -157,15 +168,17 @@ def probabilities(reports: dict[str, list[dict]]) -> str:
     def mean(runs: list[dict], key: str) -> float:
         return float(np.mean([one[key] for one in runs]))
 
-    errors, mended, expected = [], [], []
+    errors, mended, of_pairs, expected = [], [], [], []
     for runs in reports.values():
         floor = mean(runs, "calibration floor")
         errors.append(f"{mean(runs, 'calibration error'):.4f} ({floor:.4f})")
         mended.append(f"{mean(runs, 'calibration error recalibrated'):.4f}")
+        of_pairs.append(f"{mean(runs, 'calibration error of pairs'):.4f}")
         ratio = pd.DataFrame([one["expected"] for one in runs]).mean()
         expected.append(f"{ratio['corrected']:.2f} ({ratio['raw']:.0f})")
     lines += [f"| calibration error (if right) | {' | '.join(errors)} |"]
     lines += [f"| calibration error, recalibrated | {' | '.join(mended)} |"]
+    lines += [f"| calibration error, all pairs alike | {' | '.join(of_pairs)} |"]
     return "\n".join([*lines, f"| expected choices, corrected (raw) | {' | '.join(expected)} |"])
 
 
@@ -203,6 +216,7 @@ def picture(reports: dict[str, list[dict]], path: Path) -> None:
     """Reliability and risk-coverage curves of the first seed, side by side."""
     figure = Figure(figsize=(9.6, 4.2), layout="constrained")
     left, right = figure.subplots(1, 2)
+    reports = {n: r for n, r in reports.items() if n != FEWER}
     plot_reliability({n: pd.DataFrame(r[0]["reliability"]) for n, r in reports.items()}, left)
     curves = {}
     for name, runs in reports.items():

@@ -53,7 +53,7 @@ def test_uncertainty_reports_all_predictives(benchmark, ratings, tmp_path, monke
     arguments = ["--data", str(ratings), "--seeds", "2", "--epochs", "1", "--out", str(tmp_path)]
     study.main([*arguments, "--figure", str(tmp_path / "figure.png")])
     first = capsys.readouterr().out
-    columns = "random scores | no random scores | ensemble of 2 | dropout"
+    columns = "random scores | random scores, 5 draws | no random scores | ensemble of 2 | dropout"
     assert f"|  | {columns} |" in first
     assert f"| gain by | {columns} | popularity |" in first
     assert "| doubt, within tenths of history |" in first
@@ -64,6 +64,9 @@ def test_uncertainty_reports_all_predictives(benchmark, ratings, tmp_path, monke
     lengths = split.items_by_user("train").lengths[split.items_by_user("test").lengths > 0]
     assert report["dropout"]["per user"]["short history"] == (-lengths).tolist()
     assert (tmp_path / "figure.png").stat().st_size > 0
+    assert sum(report["dropout"]["per user"]["nll of pairs"]) / len(lengths) == pytest.approx(
+        pairs_alike(study, tmp_path, split)
+    )
     (tmp_path / "1.json").unlink()
     monkeypatch.setattr(br, "fit", None)
     study.main(arguments)
@@ -75,6 +78,12 @@ def test_uncertainty_reports_all_predictives(benchmark, ratings, tmp_path, monke
     capsys.readouterr()
     study.main(arguments)
     assert capsys.readouterr().out == first, "finished seeds are read, not run"
+
+
+def pairs_alike(study, folder, split):
+    model = br.load_model(folder / "dropout-0")
+    pairs = study.predicted_pairs(br.MCDropout(model, seed=0), split, seed=0)
+    return -pairs["log_likelihood"].mean()
 
 
 def test_expected_choices_are_right_for_a_model_that_knows_the_base_rate_only(benchmark):

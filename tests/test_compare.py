@@ -161,3 +161,37 @@ def test_holm_rejects_as_its_definition_does():
 def test_what_cannot_be_compared_is_refused(evaluations, options, message):
     with pytest.raises(ValueError, match=message):
         br.compare(evaluations, **options)
+
+
+class TestCases:
+    """What is paired must have ranked the same."""
+
+    @pytest.fixture
+    def splits(self, synthetic):
+        return [br.data.split(synthetic.interactions, seed=seed) for seed in (0, 1)]
+
+    def of(self, scorer, splits, **options):
+        return [br.evaluate(scorer(split), split, **options) for split in splits]
+
+    def test_those_of_the_same_splits_are_compared(self, splits):
+        for protocol in ("full", "sampled"):
+            popularity = self.of(br.baselines.Popularity, splits, protocol=protocol)
+            ease = self.of(br.baselines.EASE, splits, protocol=protocol)
+            br.compare({"a": popularity, "b": ease}, against="a")
+
+    @pytest.mark.parametrize("other", ["order", "split", "candidates"])
+    def test_others_are_refused(self, other, splits, synthetic):
+        popularity = self.of(br.baselines.Popularity, splits, protocol="sampled")
+        if other == "order":
+            ease = self.of(br.baselines.EASE, splits[::-1], protocol="sampled")
+        elif other == "split":
+            others = [br.data.split(synthetic.interactions, ratio=(7, 1, 2)), splits[1]]
+            ease = self.of(br.baselines.EASE, others, protocol="sampled")
+        else:
+            ease = self.of(br.baselines.EASE, splits, protocol="sampled", seed=1)
+        with pytest.raises(ValueError, match=r"the same cases \(evaluation 0"):
+            br.compare({"a": popularity, "b": ease}, against="a")
+
+    def test_names_are_needed(self, splits):
+        with pytest.raises(TypeError, match="by name"):
+            br.compare(self.of(br.baselines.Popularity, splits), against="a")

@@ -53,8 +53,6 @@ def names(synthetic, monkeypatch, tmp_path):
         "fitted": fitted,
         "user": torch.tensor([3]),
         "item": torch.tensor([[1, 2, 5]]),
-        "expected_choices": 3,
-        "n_candidates": 100,
     }
 
 

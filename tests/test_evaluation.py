@@ -291,13 +291,32 @@ def test_report_is_a_table(split):
         ({"protocol": "half"}, "protocol must be one of full, sampled"),
         ({"part": "train"}, "part must be"),
         ({"ks": (0,)}, "ks must be"),
-        ({"ks": 10}, "ks must be a tuple"),
-        ({"ks": (5, 5)}, "ks must be a tuple of different"),
+        ({"ks": 10}, "ks must be a sequence"),
+        ({"ks": (5, 5)}, "ks must be a sequence of different"),
+        ({"ks": (5.5,)}, "of different whole numbers"),
     ],
 )
 def test_bad_arguments_are_named(options, message, split):
     with pytest.raises(ValueError, match=message):
         br.evaluate(Constant(), split, **options)
+
+
+def test_cut_offs_may_be_an_array(split):
+    metrics = br.evaluate(Constant(), split, ks=np.array([3, 7])).per_user
+    assert {"ndcg@3", "ndcg@7"} < set(metrics)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (lambda split: (Constant, split), "Constant is a class"),
+        (lambda split: (object(), split), r"a scorer has score\(user, item\); object has not"),
+        (lambda split: (Constant(), split.interactions), "a split is needed .* not Interactions"),
+    ],
+)
+def test_what_is_no_scorer_or_no_split_is_refused(given, message, split):
+    with pytest.raises(TypeError, match=message):
+        br.evaluate(*given(split))
 
 
 def test_nan_scores_are_refused(split):

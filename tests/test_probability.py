@@ -10,6 +10,7 @@ from sklearn.metrics import brier_score_loss
 
 import bayes_recsys as br
 from bayes_recsys.evaluation import (
+    balanced,
     brier,
     calibration_error,
     calibration_floor,
@@ -153,6 +154,61 @@ class TestCalibration:
         assert calibration_error(wrong) > 5 * floor
 
 
+class TestBalanced:
+    """Half of the pairs are of one user, of whom probabilities are right; of the other 100 they are 0.2 too
+    high."""
+
+    def pairs(self, seed):
+        rng = np.random.default_rng(seed)
+        user = np.repeat([*range(1, 101), 0], [100] * 100 + [10_000])
+        right = rng.uniform(0.1, 0.7, len(user))
+        label = (rng.uniform(size=len(user)) < right).astype(int)
+        return pairs_of(right + np.where(user, 0.2, 0.0), label, user)
+
+    def test_all_users_have_as_many_pairs(self):
+        pairs = self.pairs(0)
+        alike = balanced(pairs, of_user=70, seed=1)
+        assert (alike["user"].value_counts() == 70).all()
+        assert alike["user"].nunique() == 101
+        pd.testing.assert_frame_equal(alike, pairs.loc[alike.index])
+        assert not alike.equals(balanced(pairs, of_user=70, seed=2))
+
+    def test_error_is_that_of_a_users_pair(self):
+        pairs = self.pairs(0)
+        assert calibration_error(pairs) == pytest.approx(0.1, abs=0.015)
+        assert calibration_error(balanced(pairs)) == pytest.approx(0.2 * 100 / 101, abs=0.015)
+
+    def test_floor_knows_what_was_drawn_twice(self):
+        """Labels of right probabilities are drawn for pairs, and pairs then for users."""
+        rng = np.random.default_rng(0)
+        p = rng.uniform(size=500)
+        user = np.arange(500) // 10
+        right = [
+            calibration_error(balanced(pairs_of(p, (rng.uniform(size=500) < p).astype(int), user)))
+            for _ in range(20)
+        ]
+        floor = calibration_floor(balanced(pairs_of(p, p > 0.5, user)), draws=20, seed=5)
+        assert floor == pytest.approx(np.mean(right), rel=0.15)
+
+    def test_recalibration_for_users_alike_is_better_for_users(self):
+        pairs, other = self.pairs(0), self.pairs(1)
+        as_it_is, of_pairs, of_users = (
+            brier(one).mean()
+            for one in (
+                pairs,
+                recalibrated(pairs, on=other),
+                recalibrated(pairs, on=balanced(other)),
+            )
+        )
+        assert of_users < of_pairs - 0.005 < as_it_is - 0.01
+        mended = recalibrated(pairs, on=balanced(other))
+        assert calibration_error(balanced(mended)) < 0.02
+
+    def test_bad_arguments(self):
+        with pytest.raises(ValueError, match="of_user must be at least 1"):
+            balanced(self.pairs(0), of_user=0)
+
+
 class TestRecalibrated:
     rng = np.random.default_rng(0)
 
@@ -224,3 +280,7 @@ class TestCorrected:
     def test_bad_arguments(self, options):
         with pytest.raises(ValueError, match=r"negatives must|prevalence must"):
             corrected(np.array([0.5]), **options)
+
+    def test_what_is_no_probability_is_refused(self):
+        with pytest.raises(ValueError, match="probability must"):
+            corrected(np.array([0.5, 1.2]), negatives=4, prevalence=0.1)

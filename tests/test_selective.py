@@ -109,6 +109,10 @@ def test_bad_arguments_of_the_area():
         aurc(one, one)
     with pytest.raises(ValueError, match="at least one seed"):
         aurc([], [])
+    with pytest.raises(ValueError, match="equally many seeds"):
+        aurc([one], [one, one])
+    with pytest.raises(ValueError, match="equally many seeds"):
+        aurc([one], [one], groups=[one, one])
     with pytest.raises(ValueError, match=r"confidence must be in \(0, 1\)"):
         aurc([one], [one], confidence=3)
 

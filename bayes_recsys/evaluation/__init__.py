@@ -1,6 +1,7 @@
 """Ranking protocols, metrics, intervals, comparison, probabilities and selective recommendation."""
 
 from bayes_recsys.evaluation.calibration import (
+    balanced,
     calibration_error,
     calibration_floor,
     corrected,
@@ -17,6 +18,7 @@ __all__ = [
     "Evaluation",
     "Scorer",
     "aurc",
+    "balanced",
     "brier",
     "calibration_error",
     "calibration_floor",

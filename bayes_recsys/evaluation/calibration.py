@@ -1,4 +1,8 @@
-"""Whether probabilities are what they say, and what to do if they are not."""
+"""Whether probabilities are what they say, and what to do if they are not.
+
+Every pair counts alike here, and therefore users by the number of their pairs; :func:`balanced` makes all
+users count alike.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,34 @@ import pandas as pd
 from scipy.special import expit, logit
 from sklearn.calibration import calibration_curve
 from sklearn.isotonic import IsotonicRegression
+
+
+def balanced(pairs: pd.DataFrame, *, of_user: int = 100, seed: int = 0) -> pd.DataFrame:
+    """Equally many pairs of every user, drawn with replacement.
+
+    In most data few users have most of the pairs, and what is right for these need not be right for the
+    others. Means over users, as of :func:`~bayes_recsys.evaluation.probability.nll`, count users alike; to have the
+    same of what is said here, give balanced pairs.
+
+    Args:
+        pairs: As :func:`~bayes_recsys.evaluation.probability.predicted_pairs` returns them.
+        of_user: Pairs of a user.
+        seed: Seed of the draw.
+
+    Returns:
+        A table like ``pairs``, which keeps their index: what was drawn twice has the same.
+
+    Raises:
+        ValueError: ``of_user`` is below 1.
+
+    Example:
+        >>> pairs = pd.DataFrame({"user": ["a", "b", "b", "b"], "probability": [0.1, 0.2, 0.3, 0.4]})
+        >>> balanced(pairs, of_user=2)["user"].tolist()
+        ['a', 'a', 'b', 'b']
+    """
+    if of_user < 1:
+        raise ValueError(f"of_user must be at least 1, not {of_user}")
+    return pairs.groupby("user", sort=False).sample(of_user, replace=True, random_state=seed)
 
 
 def reliability(pairs: pd.DataFrame, *, bins: int = 15) -> pd.DataFrame:
@@ -62,8 +94,10 @@ def calibration_floor(pairs: pd.DataFrame, *, draws: int = 5, seed: int = 0) -> 
     """
     rng = np.random.default_rng(seed)
     p = pairs["probability"].to_numpy()
-    drawn = [pairs.assign(label=rng.uniform(size=len(p)) < p) for _ in range(draws)]
-    return float(np.mean([calibration_error(one) for one in drawn]))
+    # A pair that is there twice (balanced) has one label.
+    row, different = pd.factorize(pairs.index)
+    drawn = [rng.uniform(size=len(different))[row] < p for _ in range(draws)]
+    return float(np.mean([calibration_error(pairs.assign(label=label)) for label in drawn]))
 
 
 def recalibrated(pairs: pd.DataFrame, *, on: pd.DataFrame) -> pd.DataFrame:
@@ -71,7 +105,8 @@ def recalibrated(pairs: pd.DataFrame, *, on: pd.DataFrame) -> pd.DataFrame:
 
     ``p' = f(p)``, ``f`` the non-decreasing function that predicts the labels of ``on`` best, linear in between.
 
-    It mends whatever is wrong with probabilities as such, and never turns the order of two pairs around.
+    It mends whatever is wrong with probabilities as such, and never turns the order of two pairs around. To
+    judge the result by means over users, let users count alike here too: ``on=balanced(..)``.
     Zadrozny and Elkan, "Transforming Classifier Scores into Accurate Multiclass Probability Estimates"
     (2002); computed by scikit-learn.
 
@@ -125,10 +160,10 @@ def corrected(probability: np.ndarray, *, negatives: int, prevalence: np.ndarray
         negatives: Negatives per positive in training.
         prevalence: The share of positives among the candidates, in (0, 1), broadcastable: for
             instance a user's expected number of new choices over the number of items that are new
-            to them.
+            to them. Of probabilities ``[S, G, C]`` and a value for every user, ``[G, 1]``.
 
     Raises:
-        ValueError: ``negatives`` is below 1 or ``prevalence`` is not in (0, 1).
+        ValueError: ``negatives`` is below 1, ``prevalence`` is not in (0, 1), or ``probability`` not in [0, 1].
 
     Example:
         >>> corrected(np.array([0.2, 0.5]), negatives=4, prevalence=0.001).round(5)
@@ -139,4 +174,7 @@ def corrected(probability: np.ndarray, *, negatives: int, prevalence: np.ndarray
         raise ValueError(f"negatives must be at least 1, not {negatives}")
     if not ((prevalence > 0) & (prevalence < 1)).all():
         raise ValueError("prevalence must be between 0 and 1")
+    probability = np.asarray(probability, dtype=float)
+    if not ((probability >= 0) & (probability <= 1)).all():
+        raise ValueError("probability must be between 0 and 1")
     return expit(logit(probability) + np.log(negatives) + logit(prevalence))

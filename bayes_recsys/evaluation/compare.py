@@ -37,7 +37,8 @@ def compare(
 
     Args:
         evaluations: By name, the evaluation of a model, or one for every seed, in the same order for
-            all models; all of the same users.
+            all models; all of the same users, and those of a seed of the same cases (the same split, and
+            the same sampled candidates).
         metric: A column of ``Evaluation.per_user``.
         against: Name of the model that the others are compared with.
         confidence: Of the intervals.
@@ -49,8 +50,9 @@ def compare(
 
     Raises:
         ValueError: ``against`` or ``metric`` is unknown, or evaluations are not of the same protocol,
-            part, number of seeds or users; there are fewer than two users, a value is not finite,
+            part, number of seeds, users or cases; there are fewer than two users, a value is not finite,
             or ``confidence`` is out of range.
+        TypeError: ``evaluations`` is no mapping of names.
 
     Example:
         >>> import bayes_recsys as br
@@ -60,6 +62,8 @@ def compare(
         >>> br.compare(evaluations, against="popularity").index.tolist()
         ['EASE', 'popularity']
     """
+    if not isinstance(evaluations, Mapping):
+        raise TypeError("evaluations must be by name: {'EASE': evaluation, ..}")
     by_name = {n: [e] if isinstance(e, Evaluation) else list(e) for n, e in evaluations.items()}
     _check(by_name, metric, against)
     if not 0 < confidence < 1:
@@ -144,7 +148,7 @@ def _check(by_name: dict[str, list[Evaluation]], metric: str, against: str) -> N
                 f"{name!r} has {len(ones)} evaluation(s) and {against!r} {len(reference)}: give one "
                 "for each seed"
             )
-        for one, other in zip(ones, reference, strict=True):
+        for seed, (one, other) in enumerate(zip(ones, reference, strict=True)):
             if (one.protocol, one.part) != (other.protocol, other.part):
                 raise ValueError(
                     f"{name!r} is of {one.protocol} ranking of the {one.part} part, {against!r} of "
@@ -156,3 +160,8 @@ def _check(by_name: dict[str, list[Evaluation]], metric: str, against: str) -> N
                 )
             if not one.per_user.index.equals(users):
                 raise ValueError(f"{name!r} and {against!r} were not evaluated on the same users")
+            if None not in (one.cases, other.cases) and one.cases != other.cases:
+                raise ValueError(
+                    f"{name!r} and {against!r} did not rank the same cases (evaluation {seed} of each): "
+                    "evaluate them on the same split with the same seed, in the same order"
+                )

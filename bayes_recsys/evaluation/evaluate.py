@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Protocol
 
 import numpy as np
@@ -42,12 +45,15 @@ class Evaluation:
         catalogue: What the lists of all users together cover of the catalogue: one row per cut-off,
             columns ``coverage`` and ``gini``. Meaningful for ``"full"``, where every item could be
             recommended.
+        cases: A digest of what was ranked, users, candidates and which of these are relevant; ``None`` if
+            unknown. Evaluations of the same cases can be paired.
     """
 
     protocol: str
     part: str
     per_user: pd.DataFrame
     catalogue: pd.DataFrame
+    cases: str | None = None
 
     def summary(self, *, confidence: float = 0.95, resamples: int = 2000) -> pd.DataFrame:
         """Mean over users with a percentile-bootstrap interval over users.
@@ -95,7 +101,7 @@ def evaluate(
     *,
     protocol: str = "full",
     part: str = "test",
-    ks: tuple[int, ...] = KS,
+    ks: Sequence[int] = KS,
     seed: int = 0,
     progress: bool = False,
 ) -> Evaluation:
@@ -118,12 +124,17 @@ def evaluate(
     Raises:
         ValueError: An argument is out of range, no user has an item in ``part``, a model or baseline
             was made from another split, or the scorer returns NaN or another shape.
+        TypeError: ``scorer`` has no ``score`` or is a class, or ``split`` is no split.
     """
+    if isinstance(scorer, type):
+        raise TypeError(f"{scorer.__name__} is a class; give a scorer made of it")
     if not hasattr(scorer, "score"):
         raise TypeError(f"a scorer has score(user, item); {type(scorer).__name__} has not")
+    if not isinstance(split, Split):
+        raise TypeError(f"a split is needed (data.split(..)), not {type(split).__name__}")
     _check_fitted_to(scorer, split)
-    if isinstance(ks, int) or not ks or min(ks) < 1 or len(set(ks)) < len(ks):
-        raise ValueError(f"ks must be a tuple of different cut-offs of at least 1, not {ks}")
+    ks = _checked_cut_offs(ks)
+    digest = hashlib.sha256()
     users, hits, tops, n_relevant = [], [], [], []
     todo = tqdm(
         cases(split, protocol, part, seed),
@@ -134,6 +145,8 @@ def evaluate(
         disable=None if progress else True,
     )
     for user, candidates, relevant in todo:
+        for of_case in (np.array(user), candidates, relevant):
+            digest.update(of_case.tobytes())
         shuffled = np.random.default_rng([seed, user]).permutation(len(candidates))
         candidates, relevant = candidates[shuffled], relevant[shuffled]
         score = scorer.score(torch.tensor([user]), torch.from_numpy(candidates)[None])
@@ -159,13 +172,22 @@ def evaluate(
     hits, top, n_relevant = np.array(hits), np.array(tops), np.array(n_relevant)
     n_users, n_items = split.interactions.n_users, split.interactions.n_items
     counts = np.bincount(split.interactions.item[split.train], minlength=n_items)
-    values = all_metrics(hits, n_relevant, tuple(ks))
+    values = all_metrics(hits, n_relevant, ks)
     values |= {f"novelty@{k}": novelty(top, counts, n_users, k) for k in ks}
     together = [{"coverage": coverage(top, n_items, k), "gini": gini(top, n_items, k)} for k in ks]
     index = pd.Index(split.interactions.user_ids[users], name="user")
-    return Evaluation(
-        protocol, part, pd.DataFrame(values, index=index), pd.DataFrame(together, pd.Index(ks))
-    )
+    per_user, catalogue = pd.DataFrame(values, index), pd.DataFrame(together, pd.Index(ks))
+    return Evaluation(protocol, part, per_user, catalogue, digest.hexdigest())
+
+
+def _checked_cut_offs(ks: Sequence[int]) -> tuple[int, ...]:
+    given = ks if isinstance(ks, (Sequence, np.ndarray)) and not isinstance(ks, str) else ()
+    right = [int(k) for k in given if isinstance(k, Integral) and k >= 1]
+    if not right or len(set(right)) < len(given):
+        raise ValueError(
+            f"ks must be a sequence of different whole numbers of at least 1, not {ks!r}"
+        )
+    return tuple(right)
 
 
 def check_resampling(confidence: float, resamples: int) -> None:

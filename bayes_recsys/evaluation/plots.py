@@ -35,7 +35,7 @@ def plot_comparison(table: pd.DataFrame, *, metric: str = "ndcg@10", alpha: floa
     against = table.index[table["difference"].isna()][0]
     below, above = table["mean"] - table["low"], table["high"] - table["mean"]
     left.errorbar(table["mean"], place, xerr=[below, above], fmt="o", color=COLOUR, markersize=4)
-    left.set_title(f"{metric}, 95 % interval", fontsize="medium")
+    left.set_title(f"{metric}, with interval", fontsize="medium")
     left.set_yticks(place, table.index)
     for at, (name, row) in zip(place, table.iterrows(), strict=True):
         if name == against:

@@ -128,7 +128,7 @@ def aurc(
         for all), 1 for one that says all; ``low`` and ``high`` of the gain.
 
     Raises:
-        ValueError: The indices differ, there is no seed or there are fewer than two users, a value is not
+        ValueError: The indices or the numbers of seeds differ, there is no seed or there are fewer than two users, a value is not
             finite, a user has no group or all have a group of their own, or ``confidence`` or
             ``resamples`` is out of range.
         TypeError: ``quality``, ``uncertainty`` or ``groups`` is no list of series.
@@ -152,6 +152,8 @@ def aurc(
     users = quality[0].index
     if len(users) < 2 or not all(q.index.equals(users) for q in quality):
         raise ValueError("at least two users are needed, the same with every seed")
+    if any(len(quality) != len(given) for given in (uncertainty, groups or quality)):
+        raise ValueError("quality, uncertainty and groups must be of equally many seeds")
     if groups is None:
         groups = [pd.Series(0, users)] * len(quality)
     of_seeds = [
