@@ -9,6 +9,8 @@ import pytest
 import torch
 from pyro.infer import SVI, Trace_ELBO, TraceMeanField_ELBO
 from torch.distributions import kl_divergence
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 import bayes_recsys as br
 from bayes_recsys.data import Ragged
@@ -31,6 +33,18 @@ def ragged(rows):
 
 def rows_of(histories):
     return [histories.entries.row(u).tolist() for u in range(histories.n_users)]
+
+
+class Largest(TorchDispatchMode):
+    """The bytes of the largest tensor that anything returns."""
+
+    bytes = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        tensors = [one for one in tree_leaves(out) if isinstance(one, torch.Tensor)]
+        self.bytes = max([self.bytes, *(one.untyped_storage().nbytes() for one in tensors)])
+        return out
 
 
 @pytest.mark.parametrize(("model_class", "options"), CASES)
@@ -75,6 +89,17 @@ class TestEveryModel:
             for c in range(9):
                 alone = model.score(user[g : g + 1], item[g : g + 1, c : c + 1])
                 torch.testing.assert_close(alone[0, 0], together[g, c], rtol=1e-4, atol=1e-5)
+
+    def test_memory_is_bounded_by_the_entries_at_once(self, model_class, options, histories):
+        """Of widths up to 128, in single precision; what is trained is there anyway."""
+        model = make(model_class, histories, **options)
+        user, item = torch.tensor([3]), torch.arange(histories.n_items)[None]
+        with Largest() as largest:
+            in_parts = model.score(user, item, entries=60)
+        trained = max(p.untyped_storage().nbytes() for p in model.parameters())
+        assert largest.bytes <= max(trained, 60 * 128 * 4)
+        at_once = model.score(user, item, entries=10**9)
+        torch.testing.assert_close(in_parts, at_once, rtol=1e-4, atol=1e-5)
 
     def test_empty_history_is_finite(self, model_class, options, histories):
         rows = rows_of(histories)
