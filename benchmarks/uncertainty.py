@@ -208,6 +208,16 @@ def users(runs: list[dict]) -> list[pd.DataFrame]:
     return [pd.DataFrame(one["per user"]) for one in runs]
 
 
+def lengths(popularity: list[dict]) -> str:
+    """How unequally the users of the first seed share the training items."""
+    items = -users(popularity)[0]["short history"].sort_values()
+    most = items[: len(items) // 10].sum() / items.sum()
+    return (
+        f"{len(items):,} users are tested; half of them have more than {items.median():.0f} training "
+        f"items, the tenth with most has {most:.0%} of all"
+    )
+
+
 def interval(mean: float, low: float, high: float, sign: str = "") -> str:
     return f"{mean:{sign}.3f} [{low:{sign}.3f}, {high:{sign}.3f}]"
 
@@ -271,7 +281,9 @@ def main(arguments: list[str] | None = None) -> None:
         for name, one in done.items():
             reports.setdefault(name, []).append(one)
         print(f"seed {seed} done", flush=True)
-    print(f"\n{about}; {options.seeds} seed(s)\n\n{probabilities(reports)}\n")
+    print(
+        f"\n{about}; {options.seeds} seed(s)\n{lengths(popularity)}\n\n{probabilities(reports)}\n"
+    )
     print(gains(reports | {"popularity": popularity}))
     if options.figure:
         picture(reports, options.figure)

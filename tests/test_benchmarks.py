@@ -57,6 +57,7 @@ def test_uncertainty_reports_all_predictives(benchmark, ratings, tmp_path, monke
     assert f"|  | {columns} |" in first
     assert f"| gain by | {columns} | popularity |" in first
     assert "| doubt, within tenths of history |" in first
+    assert "40 users are tested; half of them have more than" in first
     report = json.loads((tmp_path / "0.json").read_text())
     assert set(report["dropout"]["per user"]) >= {"ndcg@10", "nll", "brier", "spread"}
     assert report["no random scores"]["expected"]["raw"] > 1

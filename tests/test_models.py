@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-import numpy as np
 import pyro
 import pyro.poutine as poutine
 import pytest
@@ -15,9 +14,8 @@ from torch.utils._pytree import tree_leaves
 import bayes_recsys as br
 from bayes_recsys.data import Ragged
 from bayes_recsys.nn import simplex
-from tests.cases import CASES, MODELS, PUBLISHED, PUBLISHED_BAMF, WITHOUT_HISTORY
+from tests.cases import CASES, MODELS, PUBLISHED_BAMF, WITHOUT_HISTORY
 from tests.conftest import batches, make
-from tests.reference import bamf
 
 
 def with_entries(histories, rows):
@@ -214,58 +212,6 @@ def test_point_pairwise_loss_is_the_scaled_bpr_with_its_penalty(histories, batch
     bpr = -((x[..., :1] - x[..., 1:]).sigmoid().log().sum(-1))[real].sum()
     norm = sum((p**2).sum() for p in model.parameters() if p.ndim > 1)
     torch.testing.assert_close(loss, bpr * batch.scale + 0.3 * norm)
-
-
-@pytest.mark.parametrize("energy", br.nn.ENERGIES)
-@pytest.mark.parametrize("combine", br.nn.COMBINES)
-@pytest.mark.parametrize("item_table", ["separate", "shared"])
-def test_bamf_logits_follow_the_formulas(energy, combine, item_table, histories):
-    options = {"energy": energy, "combine": combine, "item_table": item_table}
-    options |= {"beta": 0.7, "tau": 1.5, "values": "shared", "strength": "user", "history": "user"}
-    scores = {"user_scores": PUBLISHED, "item_scores": PUBLISHED}
-    compare_with_loops(histories, options, scores, {"user": 0.1, "item": 0.1})
-
-
-@pytest.mark.parametrize("energy", br.nn.ENERGIES)
-@pytest.mark.parametrize(
-    ("history", "strength", "values"),
-    [("both", "user", "shared"), ("item", "both", "separate"), ("both", "user", "separate")],
-)
-def test_bamf_over_audiences_follows_the_formulas(energy, history, strength, values, histories):
-    options = {
-        "energy": energy,
-        "combine": "att",
-        "item_table": "separate",
-        "beta": 0.7,
-        "tau": 1.5,
-    }
-    options |= {"values": values, "strength": strength, "history": history}
-    scores = {"user_scores": PUBLISHED, "item_scores": PUBLISHED}
-    compare_with_loops(histories, options, scores, {"user": 0.1, "item": 0.1})
-
-
-def test_bamf_beyond_the_paper_follows_its_formulas(histories):
-    options = {"energy": "dot", "combine": "context", "item_table": "separate", "history": "user"}
-    options |= {"beta": 0.7, "tau": 1.5, "values": "separate", "strength": "both"}
-    scores = {"user_scores": br.Scores(br.LogNormal(0.6)), "item_scores": br.Point()}
-    compare_with_loops(histories, options, scores, {"user": 0.6, "item": 0.0})
-
-
-def compare_with_loops(histories, options, scores, sd):
-    model = make(br.models.BAMF, histories, embedding_dim=5, hidden=3, **options, **scores)
-    weights = {k: v.numpy() for k, v in model.state_dict().items()}
-
-    def moment(side, log_mean, tau):  # of a log-normal of this sd with mean exp(log_mean)
-        variance = sd[side] ** 2
-        return np.exp(tau * (log_mean - 0.5 * variance) + 0.5 * tau**2 * variance)
-
-    for user in (0, 7):
-        history = histories.entries.row(user).tolist()
-        for item in (history[0], 11, 12):
-            ours = model.score(torch.tensor([user]), torch.tensor([[item]])).item()
-            audience = histories.audience.row(item).tolist()
-            theirs = bamf.logit(weights, options, user, item, history, audience, moment)
-            assert ours == pytest.approx(theirs, rel=2e-4, abs=1e-5)
 
 
 def test_tempering_scales_the_scores_terms_in_model_and_guide(histories, batch):
