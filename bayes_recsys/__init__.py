@@ -1,22 +1,29 @@
 """Attention-based recommenders whose attention is uncertain, as Pyro model/guide pairs."""
 
-from bayes_recsys import baselines, data, diagnostics, evaluation, inference, models, nn
-from bayes_recsys.diagnostics import posterior_tree, save_tree, to_arviz
+from bayes_recsys import baselines, data, evaluation, inference, models, nn, posterior, scores
 from bayes_recsys.evaluation import compare, evaluate, predictive_nll
-from bayes_recsys.families import Gamma, LogNormal, Point, Weibull
 from bayes_recsys.inference import (
     CyclicWarmup,
     LinearWarmup,
-    draw,
+    Monitor,
+    Objective,
+    Training,
     fit,
-    load_model,
-    save_model,
-    score_summary,
 )
-from bayes_recsys.likelihoods import Bernoulli, BradleyTerry
-from bayes_recsys.predictive import DeepEnsemble, MCDropout, Posterior
-from bayes_recsys.recommend import recommend
-from bayes_recsys.scores import Scores
+from bayes_recsys.likelihoods import Bernoulli, BradleyTerry, Likelihood, NoProbability
+from bayes_recsys.models import load_model, save_model
+from bayes_recsys.posterior import (
+    DeepEnsemble,
+    MCDropout,
+    Posterior,
+    draw,
+    posterior_tree,
+    recommend,
+    save_tree,
+    score_summary,
+    to_arviz,
+)
+from bayes_recsys.scores import Gamma, LogNormal, Point, RandomFamily, Scores, Weibull
 
 __version__ = "0.1.0"
 
@@ -26,17 +33,22 @@ __all__ = [
     "CyclicWarmup",
     "DeepEnsemble",
     "Gamma",
+    "Likelihood",
     "LinearWarmup",
     "LogNormal",
     "MCDropout",
+    "Monitor",
+    "NoProbability",
+    "Objective",
     "Point",
     "Posterior",
+    "RandomFamily",
     "Scores",
+    "Training",
     "Weibull",
     "baselines",
     "compare",
     "data",
-    "diagnostics",
     "draw",
     "evaluate",
     "evaluation",
@@ -45,11 +57,13 @@ __all__ = [
     "load_model",
     "models",
     "nn",
+    "posterior",
     "posterior_tree",
     "predictive_nll",
     "recommend",
     "save_model",
     "save_tree",
     "score_summary",
+    "scores",
     "to_arviz",
 ]

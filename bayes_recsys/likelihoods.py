@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from numbers import Integral
 
@@ -10,12 +10,73 @@ import pyro
 import pyro.distributions as dist
 import torch
 from torch import Tensor
+from torch.nn.functional import logsigmoid
 
 from bayes_recsys.data.batches import Batch
 
 
+class NoProbability(TypeError):
+    """The likelihood knows no probability that a user chooses an item."""
+
+
 @dataclass(frozen=True)
-class Bernoulli:
+class Likelihood(ABC):
+    """What a model observes of logits. Subclass it for another.
+
+    A fitted model keeps the one it was fitted with as ``model.likelihood``, which is saved with it.
+    A subclass is a frozen dataclass; its fields are numbers or text.
+
+    Args:
+        negatives: How many candidates of each positive are random negatives, at least 1; or ``None``:
+            the whole catalogue is.
+
+    Raises:
+        ValueError: ``negatives`` is below 1.
+    """
+
+    negatives: int | None
+
+    def __post_init__(self) -> None:
+        negatives = self.negatives
+        if negatives is not None and (not isinstance(negatives, Integral) or negatives < 1):
+            raise ValueError(f"negatives must be a whole number of at least 1, not {negatives}")
+
+    @abstractmethod
+    def observe(self, logits: Tensor, batch: Batch) -> None:
+        """The observed site for logits ``[.., G, C]``, called inside the ``block`` plate (dim -3).
+
+        What is masked in ``batch.mask`` must count nothing. With negatives, candidates are laid out
+        positive first, ``C = P · (1 + negatives)``; without, they are all items, and ``batch.label``
+        says which are positives.
+        """
+
+    @abstractmethod
+    def log_likelihood(self, logits: Tensor) -> Tensor:
+        """``ln p`` of every observation made of held-out positives.
+
+        Args:
+            logits: ``[.., P, 1 + n]``: of each positive, and behind it of its negatives (where
+                ``negatives`` is ``None``, of all items that are new to the user).
+
+        Returns:
+            ``[.., P, n']``, of ``n'`` observations a positive.
+        """
+
+    def probability(self, logits: Tensor) -> Tensor:
+        """Probability that a candidate is a positive, shape of ``logits``.
+
+        Raises:
+            NoProbability: There is none; the default.
+        """
+        name = type(self).__name__
+        raise NoProbability(
+            f"the model was fitted with {name}, whose logits rank items and are no probabilities; "
+            "fit it with Bernoulli() for these"
+        )
+
+
+@dataclass(frozen=True)
+class Bernoulli(Likelihood):
     """Pointwise: each candidate is a positive with probability ``σ(x)`` (binary cross-entropy).
 
     A probability is relative to the sampler: with ``negatives`` uniform negatives per positive
@@ -26,17 +87,16 @@ class Bernoulli:
 
     Raises:
         ValueError: ``negatives`` is below 1.
+
+    Example:
+        >>> Bernoulli().probability(torch.zeros(2))
+        tensor([0.5000, 0.5000])
     """
 
     negatives: int = 4
-    l2 = 0.0
-
-    def __post_init__(self) -> None:
-        _check_negatives(self.negatives)
 
     def observe(self, logits: Tensor, batch: Batch) -> None:
-        """The observed site ``"label"`` for logits ``[G, C]``; call inside the ``block`` plate. Without
-        labels the site is drawn, not observed."""
+        """The site ``"label"``. Without labels it is drawn, not observed."""
         with pyro.plate("candidate", logits.shape[-1], dim=-2):
             pyro.sample(
                 "label",
@@ -44,32 +104,37 @@ class Bernoulli:
                 obs=None if batch.label is None else batch.label[..., None],
             )
 
+    def log_likelihood(self, logits: Tensor) -> Tensor:
+        """``ln σ(x)`` of a positive, ``ln σ(-x)`` of a negative: ``[.., P, 1 + n]``."""
+        return torch.cat([logsigmoid(logits[..., :1]), logsigmoid(-logits[..., 1:])], dim=-1)
+
+    def probability(self, logits: Tensor) -> Tensor:
+        """``σ(x)``."""
+        return logits.sigmoid()
+
 
 @dataclass(frozen=True)
-class BradleyTerry:
+class BradleyTerry(Likelihood):
     """Pairwise: a positive is preferred to each of its negatives with probability
-    ``σ(x_pos - x_neg)`` (Rendle et al., "BPR", 2009), with the penalty ``λ‖Θ‖²``.
+    ``σ(x_pos - x_neg)`` (Rendle et al., "BPR", 2009).
+
+    BPR's penalty is :class:`~bayes_recsys.inference.objective.Objective`'s.
 
     Args:
         negatives: Negatives compared with each positive, at least 1. The paper's choice is 1.
-        l2: λ, not negative: added once to the objective of the whole data set, over embeddings and
-            linear maps, those of the guide included (not over biases, norms, global queries, widths of
-            scores).
 
     Raises:
-        ValueError: ``negatives`` is below 1 or ``l2`` is negative.
+        ValueError: ``negatives`` is below 1.
+
+    Example:
+        >>> BradleyTerry().log_likelihood(torch.zeros(1, 2)).exp()
+        tensor([[0.5000]])
     """
 
     negatives: int = 1
-    l2: float = 0.0
-
-    def __post_init__(self) -> None:
-        _check_negatives(self.negatives)
-        if not (math.isfinite(self.l2) and self.l2 >= 0):
-            raise ValueError(f"l2 must not be negative, but is {self.l2}")
 
     def observe(self, logits: Tensor, batch: Batch) -> None:
-        """The observed site ``"preference"`` for logits ``[G, C]``; call inside the ``block`` plate."""
+        """The site ``"preference"``."""
         if batch.negatives < 1:
             raise ValueError("BradleyTerry needs a training batch, each positive with negatives")
         logits = logits.unflatten(-1, (-1, 1 + batch.negatives))
@@ -85,10 +150,6 @@ class BradleyTerry:
                 obs=torch.ones_like(difference),
             )
 
-
-Likelihood = Bernoulli | BradleyTerry
-
-
-def _check_negatives(negatives: int) -> None:
-    if not isinstance(negatives, Integral) or negatives < 1:
-        raise ValueError(f"negatives must be a whole number of at least 1, not {negatives}")
+    def log_likelihood(self, logits: Tensor) -> Tensor:
+        """``ln σ(x_pos - x_neg)``: ``[.., P, n]``."""
+        return logsigmoid(logits[..., :1] - logits[..., 1:])

@@ -24,8 +24,8 @@ from pyro.infer import Trace_ELBO
 from torch import Tensor
 
 import bayes_recsys as br
-from bayes_recsys.families import Gamma, LogNormal, Weibull
-from bayes_recsys.scores import Scores
+from bayes_recsys.scores.families import Gamma, LogNormal, Weibull
+from bayes_recsys.scores.spec import Scores
 
 FAMILIES = (LogNormal, Gamma, Weibull)
 WIDTHS = (0.1, 0.5, 1.0, "learned", "amortised")

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from scipy import integrate, optimize, special, stats
 from torch.distributions import kl_divergence
 
-from bayes_recsys.families import Gamma, LogNormal, Weibull
+from bayes_recsys.scores.families import Gamma, LogNormal, Weibull
 
 FAMILIES = (LogNormal, Gamma, Weibull)
 GUIDE_SCALES, PRIOR_SCALES = (0.1, 0.5, 1.5), (0.3, 1.0, 2.0)

@@ -33,10 +33,10 @@ from pyro.poutine.messenger import Messenger
 from torch import Tensor
 
 import bayes_recsys as br
-from bayes_recsys.diagnostics import import_arviz
-from bayes_recsys.families import Gamma, LogNormal, Weibull
+from bayes_recsys.posterior import import_arviz
+from bayes_recsys.scores.families import Gamma, LogNormal, Weibull
 from bayes_recsys.inference.checks import guide_only
-from bayes_recsys.scores import Scores
+from bayes_recsys.scores.spec import Scores
 
 FAMILIES = (LogNormal, Gamma, Weibull)
 WIDTHS = (0.1, 1.0, "learned", "amortised")
@@ -80,7 +80,7 @@ class Comparison:
 
 def training_pairs(model: br.models.Model, user: Tensor, seed: int) -> br.data.Batch:
     """All training pairs of users ``[G]``: the entries of their histories, four negatives each."""
-    entries = model.histories.entries
+    entries = model.histories.history
     positive, mask = entries.padded(user)
     owner = user[:, None].expand(positive.shape).flatten()
     sampler = br.data.NegativeSampler(entries, model.histories.n_items)
@@ -149,7 +149,7 @@ def refit_guide(model: br.models.Model, batch: br.data.Batch) -> None:
 
 
 def compare(model: br.models.Model, options: argparse.Namespace) -> Comparison:
-    lengths = model.histories.entries.lengths
+    lengths = model.histories.history.lengths
     fitting = ((lengths >= options.length[0]) & (lengths <= options.length[1])).nonzero()[:, 0]
     user = fitting[np.random.default_rng(options.seed).permutation(len(fitting))[: options.users]]
     batch = training_pairs(model, user, options.seed)

@@ -20,8 +20,8 @@ import torch
 from matplotlib.figure import Figure
 
 import bayes_recsys as br
-from bayes_recsys.families import Gamma, LogNormal, Point, Weibull
-from bayes_recsys.scores import Scores
+from bayes_recsys.scores.families import Gamma, LogNormal, Point, Weibull
+from bayes_recsys.scores.spec import Scores
 
 PUBLISHED = Scores(LogNormal(0.1), LogNormal(1.0), scope="interaction", prior_mean="contextual")
 OF_EACH_PAIR = Scores(LogNormal("learned"), LogNormal(1.0), scope="interaction")
@@ -105,7 +105,7 @@ def run(interactions: br.data.Interactions, seed: int, model_options, fit_option
 def entries_of_a_pair(split: br.data.Split, histories: br.data.Histories, scope: str) -> float:
     """Scores drawn for one training pair, of which a positive has five."""
     positives = split.items_by_user("train").lengths.double()
-    lengths = histories.entries.lengths.double()
+    lengths = histories.history.lengths.double()
     if scope == "user":
         return float(lengths.sum() / (5 * positives.sum()))
     return float((lengths * positives).sum() / positives.sum())

@@ -43,7 +43,7 @@ from bayes_recsys.evaluation import (
     risk_coverage,
 )
 from bayes_recsys.evaluation.plots import plot_reliability, plot_risk_coverage
-from bayes_recsys.predictive import Predictive
+from bayes_recsys.posterior.predictive import Predictive
 
 MEMBERS, NEGATIVES, DROPOUT = 5, 4, 0.2
 TWIN, FEWER = "no random scores", f"random scores, {MEMBERS} draws"

@@ -12,10 +12,10 @@ from ratings import add_ratings
 
 import bayes_recsys as br
 from bayes_recsys.data import DATASETS
-from bayes_recsys.distributions import LEARNED_SCALES
-from bayes_recsys.families import FAMILIES
+from bayes_recsys.scores.distribution import LEARNED_SCALES
+from bayes_recsys.scores.families import FAMILIES
 from bayes_recsys.nn import COMBINES, ENERGIES
-from bayes_recsys.scores import PRIOR_MEANS, SCOPES
+from bayes_recsys.scores.spec import PRIOR_MEANS, SCOPES
 
 DATA = (*DATASETS, "synthetic")
 FAMILY_NAMES = {name.lower(): family for name, family in FAMILIES.items()}

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 
 from bayes_recsys.baselines import BPRMF, EASE, IALS, SLIM, ItemKNN, Popularity
-from bayes_recsys.families import LogNormal, Point
+from bayes_recsys.scores.families import LogNormal, Point
 from bayes_recsys.models import (
     AML,
     ARL,
@@ -29,7 +29,7 @@ from bayes_recsys.models import (
     Model,
     NeuMF,
 )
-from bayes_recsys.scores import Scores
+from bayes_recsys.scores.spec import Scores
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from ratings import load_ratings
 
 import bayes_recsys as br
 from bayes_recsys.data import DataError
-from bayes_recsys.diagnostics import plot_attention, plot_loss
+from bayes_recsys.posterior import plot_attention, plot_loss
 
 ENDINGS = {
     "epochs": "all epochs done",
@@ -156,7 +156,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def middling_user(histories: br.data.Histories) -> str:
     """A user to show: history of median length, the first such."""
-    lengths = histories.entries.lengths
+    lengths = histories.history.lengths
     return str(histories.user_ids[int((lengths == lengths.median()).nonzero()[0])])
 
 

@@ -54,7 +54,7 @@ def compare_with_loops(histories, options, scores, sd):
         return np.exp(tau * (log_mean - 0.5 * variance) + 0.5 * tau**2 * variance)
 
     for user in (0, 7):
-        history = histories.entries.row(user).tolist()
+        history = histories.history.row(user).tolist()
         for item in (history[0], 11, 12):
             ours = model.score(torch.tensor([user]), torch.tensor([[item]])).item()
             audience = histories.audience.row(item).tolist()

@@ -7,7 +7,7 @@ from scipy import stats
 
 import bayes_recsys as br
 from bayes_recsys.evaluation import Evaluation
-from bayes_recsys.evaluation.compare import crossed_mean, holm
+from bayes_recsys.evaluation.comparison import crossed_mean, holm
 
 
 def evaluation(values, users=None, protocol="full"):

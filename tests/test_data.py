@@ -15,7 +15,7 @@ class TestHistories:
         data = split.interactions
         for user in range(data.n_users):
             expected = set(data.item[split.train[data.user[split.train] == user]].tolist())
-            assert set(histories.entries.row(user).tolist()) == expected
+            assert set(histories.history.row(user).tolist()) == expected
 
     def test_cut_keeps_the_rarest(self, split):
         data = split.interactions

@@ -9,7 +9,7 @@ import torch
 import xarray as xr
 
 import bayes_recsys as br
-from bayes_recsys.diagnostics import import_arviz, plot_attention, plot_loss
+from bayes_recsys.posterior import import_arviz, plot_attention, plot_loss
 from tests.cases import PUBLISHED_BAMF
 from tests.conftest import make
 
@@ -29,7 +29,7 @@ def test_scores_of_the_user_have_no_item(histories):
     array = posterior["user_attention"]
     assert array.dims == ("chain", "draw", "user", "history")
     for g, user in enumerate(("3", "7")):
-        codes = histories.entries.row(int(user)).tolist()
+        codes = histories.history.row(int(user)).tolist()
         found = array.sel(user=user, history=[str(code) for code in codes])[0].to_numpy()
         np.testing.assert_array_equal(found, draws.scores["user_attention"][:, g, : len(codes)])
         assert int(array.sel(user=user)[0, 0].notnull().sum()) == len(codes)
@@ -79,7 +79,7 @@ def test_tree_holds_the_draws_under_their_ids(model, histories):
         assert array.dims == ("chain", "draw", "user", "item", "history")
         for g, user in enumerate(("3", "7")):
             for c, item in enumerate(("5", "6")):
-                for j, code in enumerate(histories.entries.row(int(user)).tolist()):
+                for j, code in enumerate(histories.history.row(int(user)).tolist()):
                     found = array.sel(user=user, item=item, history=str(code))[0].to_numpy()
                     np.testing.assert_array_equal(found, values["item_attention"][:, g, c, j])
     np.testing.assert_array_equal(tree["posterior"]["logit"][0], draws.logits)
@@ -91,7 +91,7 @@ def test_nan_exactly_outside_the_history(model, histories):
         finite = np.isfinite(tree[group]["user_attention"]).all(("chain", "draw"))
         for user in ("3", "7"):
             for item in ("5", "6"):
-                entries = set(map(str, histories.entries.row(int(user)).tolist())) - {item}
+                entries = set(map(str, histories.history.row(int(user)).tolist())) - {item}
                 chosen = finite.sel(user=user, item=item)
                 assert set(chosen["history"][chosen.to_numpy()].to_numpy()) == entries
 
@@ -128,7 +128,7 @@ def test_arviz_summarises_and_reads_the_file(model, tmp_path):
 def test_arviz_without_a_cache_folder(tmp_path):
     """ArviZ 0.23 fails to import where its cache folder cannot be made; through us it does not."""
     (tmp_path / "file").touch()
-    code = "from bayes_recsys.diagnostics import import_arviz; import_arviz().summary"
+    code = "from bayes_recsys.posterior import import_arviz; import_arviz().summary"
     subprocess.run(
         [sys.executable, "-W", "error::FutureWarning", "-c", code],
         env={"XDG_CACHE_HOME": str(tmp_path / "file" / "cache"), "HOME": str(tmp_path), "MPLCONFIGDIR": str(tmp_path)},

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import bayes_recsys as br
-from bayes_recsys.diagnostics import import_arviz, plot_attention
+from bayes_recsys.posterior import import_arviz, plot_attention
 
 ROOT = Path(__file__).parents[1]
 

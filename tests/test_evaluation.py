@@ -79,7 +79,7 @@ def test_evaluation_agrees_with_trec_eval_and_torchmetrics(monkeypatch):
         seen.append((hits, n_relevant))
         return metrics.all_metrics(hits, n_relevant, ks)
 
-    module = sys.modules["bayes_recsys.evaluation.evaluate"]
+    module = sys.modules["bayes_recsys.evaluation.ranking"]
     monkeypatch.setattr(module, "all_metrics", recorded)
     ks = (1, 5, 10, 20)
     per_user = br.evaluate(Tied(split), split, ks=ks).per_user

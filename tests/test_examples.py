@@ -93,7 +93,7 @@ def test_writes_everything(train_bamf, folder, options, tmp_path, capsys):
     assert "Film, number" in printed
     model = br.load_model(out / "model")
     assert model.score(torch.tensor([0]), torch.tensor([[1, 2]])).isfinite().all()
-    assert (model.histories.entries.lengths.max() == 5) == ("--max-length" in options)
+    assert (model.histories.history.lengths.max() == 5) == ("--max-length" in options)
 
 
 def test_same_seed_same_figures(train_bamf, folder, tmp_path):

@@ -10,7 +10,7 @@ from scipy import integrate, optimize, special, stats
 from torch.distributions import kl_divergence
 
 import bayes_recsys as br
-from bayes_recsys.families import FAMILIES, Gamma, LogNormal, Weibull
+from bayes_recsys.scores.families import FAMILIES, Gamma, LogNormal, Weibull
 from tests.conftest import make
 
 RANDOM = [LogNormal, Gamma, Weibull]
@@ -249,7 +249,7 @@ def test_expand_keeps_the_density():
 
 
 def test_a_value_outside_the_support_is_refused():
-    from bayes_recsys.distributions import Score
+    from bayes_recsys.scores.distribution import Score
 
     with pytest.raises(ValueError, match="support"):
         Score(torch.zeros(2), LogNormal(1.0), validate_args=True).log_prob(

@@ -31,7 +31,7 @@ class TestFit:
 
         class Truth:
             def score(self, user, item):
-                history = model.histories.entries.row(int(user)).numpy()
+                history = model.histories.history.row(int(user)).numpy()
                 return torch.from_numpy(synthetic.logits(int(user), history)[item.numpy()])
 
         ndcg = {

@@ -30,7 +30,7 @@ def ragged(rows):
 
 
 def rows_of(histories):
-    return [histories.entries.row(u).tolist() for u in range(histories.n_users)]
+    return [histories.history.row(u).tolist() for u in range(histories.n_users)]
 
 
 class Largest(TorchDispatchMode):
@@ -80,7 +80,7 @@ class TestEveryModel:
 
     def test_padding_and_company_change_nothing(self, model_class, options, histories):
         model = make(model_class, histories, **options)
-        user = histories.entries.lengths.argsort()[[0, 20, -1]]
+        user = histories.history.lengths.argsort()[[0, 20, -1]]
         item = torch.randint(histories.n_items, (3, 9))
         together = model.expected_logits(br.data.candidates(histories, user, item))
         for g in range(3):

@@ -14,7 +14,7 @@ def compare(model, histories, reference):
     """For two users; the targets are in the history, in the test part, and unseen."""
     w = {k: v.double().numpy() for k, v in model.state_dict().items()}
     for user in (0, 7):
-        history = histories.entries.row(user).tolist()
+        history = histories.history.row(user).tolist()
         for item in (history[0], history[-1], 11, 12):
             audience = histories.audience.row(item).tolist()
             ours = model.score(torch.tensor([user]), torch.tensor([[item]])).item()
@@ -89,7 +89,7 @@ def test_delf_leaves_out_a_user_of_any_weight(histories):
 
 def test_the_literal_formula_of_dacr_leaks_the_target(histories):
     """With ``exclude_target=False`` the model sees whether the pair was observed."""
-    row = histories.entries.row(3).tolist()
+    row = histories.history.row(3).tolist()
     user, item = torch.tensor([3]), torch.tensor([[row[0]]])
     for literal in (False, True):
         model = make(br.models.ARL, histories, exclude_target=not literal)

@@ -9,7 +9,7 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from bayes_recsys.baselines.linear import chosen
-from bayes_recsys.data.split import Split
+from bayes_recsys.data.splits import Split
 
 
 class _Factors:

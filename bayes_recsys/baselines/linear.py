@@ -12,7 +12,7 @@ from sklearn.linear_model import ElasticNet
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from bayes_recsys.data.split import Split
+from bayes_recsys.data.splits import Split
 
 
 class ItemKNN:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from bayes_recsys.data.split import Split
+from bayes_recsys.data.splits import Split
 
 
 class Popularity:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from bayes_recsys.data.histories import Histories
+from bayes_recsys.data.history import Histories
 from bayes_recsys.data.negatives import NegativeSampler
 from bayes_recsys.data.ragged import Ragged
+from bayes_recsys.streams import stream
 
 
 @dataclass(frozen=True)
@@ -25,9 +26,13 @@ class Batch:
         mask: Which candidates are real, shape ``[G, C]``.
         history: Item codes, shape ``[G, L]``; padding is 0.
         history_mask: Which history entries are real, shape ``[G, L]``.
+        own: Where each target stands in its own history, shape ``[G, C]``; ``L`` where it does not.
+        inside: The candidates that stand in their own history, shape ``[G, W]``; in rows with fewer
+            than ``W``, others follow.
         label: 1 for a positive, 0 for a negative, shape ``[G, C]``; ``None`` when predicting.
         negatives: Negatives behind each positive. Training candidates are laid out positive
-            first, ``C = P · (1 + negatives)``, so ``[G, P, 1 + negatives]`` is a view.
+            first, ``C = P · (1 + negatives)``, so ``[G, P, 1 + negatives]`` is a view. 0 where every
+            item is a candidate, ``C = N``, and when predicting.
         scale: What the terms of this batch are multiplied by to estimate the whole data set:
             the number of batches in the epoch.
         share: Part of its user that each block is, shape ``[G]``: one over the number of the
@@ -40,6 +45,8 @@ class Batch:
     mask: Tensor
     history: Tensor
     history_mask: Tensor
+    own: Tensor
+    inside: Tensor
     share: Tensor
     label: Tensor | None = None
     negatives: int = 0
@@ -48,14 +55,7 @@ class Batch:
     @cached_property
     def valid(self) -> Tensor:
         """Which history entries a candidate may attend over: ``R_u \\ {i}``, shape ``[G, C, L]``."""
-        other = self.history[:, None, :] != self.item[:, :, None]
-        return other & self.history_mask[:, None, :] & self.mask[:, :, None]
-
-    @cached_property
-    def own(self) -> Tensor:
-        """Which targets stand in their own history, shape ``[G, C]``."""
-        same = self.history[:, None, :] == self.item[:, :, None]
-        return (same & self.history_mask[:, None, :]).any(-1) & self.mask
+        return left_out(self.history_mask, self.own) & self.mask[:, :, None]
 
     def to(self, device: torch.device | str) -> Batch:
         """The same batch on another device."""
@@ -66,10 +66,33 @@ class Batch:
 def candidates(
     histories: Histories, user: Tensor, item: Tensor, mask: Tensor | None = None
 ) -> Batch:
-    """A batch to predict with: candidates ``item [G, C]`` of users ``user [G]``."""
-    history, history_mask = histories.entries.padded(user)
+    """A batch to predict with: candidates ``item [G, C]`` of users ``user [G]``, those real that
+    ``mask [G, C]`` says (default: all)."""
+    history, there = histories.history.padded(user)
     mask = torch.ones(item.shape, dtype=torch.bool) if mask is None else mask
-    return Batch(user, item, mask, history, history_mask, share=torch.ones(len(user)))
+    own = _place_of(item, history, there)
+    is_inside = own < history.shape[1]
+    inside = is_inside.byte().topk(int(is_inside.sum(1).max()) if len(user) else 0, dim=1).indices
+    share = torch.ones(len(user))
+    return Batch(user, item, mask, history, there, own=own, inside=inside, share=share)
+
+
+def left_out(there: Tensor, own: Tensor) -> Tensor:
+    """The entries ``there [G, L]`` without each target's own, at ``own [G, C]`` (``L`` for none);
+    shape ``[G, C, L]``."""
+    one_more = torch.cat([there, there.new_zeros(len(there), 1)], dim=1)
+    rows = one_more[:, None].expand(-1, own.shape[1], -1)
+    return rows.scatter(2, own[..., None], False)[..., :-1]
+
+
+def _place_of(item: Tensor, history: Tensor, there: Tensor) -> Tensor:
+    """Position of every item ``[G, C]`` in its row of ``history [G, L]``, ``L`` where it is not."""
+    if not item.numel():
+        return torch.zeros_like(item)
+    beyond = int(item.max()) + 1
+    ordered, place = history.masked_fill(~there, beyond).sort(dim=1)
+    found = torch.searchsorted(ordered, item).clamp(max=history.shape[1] - 1)
+    return place.gather(1, found).where(ordered.gather(1, found) == item, history.shape[1])
 
 
 @dataclass(frozen=True)
@@ -77,44 +100,51 @@ class TrainingBatches:
     """Batches of an epoch, a function of ``(seed, epoch)`` alone.
 
     A user's positives are shuffled and cut into blocks of at most ``block`` positives, each
-    positive followed by its freshly drawn negatives. Blocks of similar history length share a
-    batch, of at most ``pairs`` candidates and ``entries`` attention entries ``G · C · L``
-    (the second bound keeps tensors in the processor's cache). Batches come in random order.
+    positive followed by its freshly drawn negatives; or, where every item is wanted, each block has
+    the whole catalogue for candidates, those masked that the user chose in other blocks. Blocks of
+    similar history length share a batch, of at most ``pairs`` candidates and ``at_once`` attention
+    entries ``G · C · L`` (the second bound keeps tensors in the processor's cache). Batches come in
+    random order.
 
     Args:
         positives: Training items of every user.
         histories: Their histories.
         sampler: Draws the negatives.
-        negatives: Negatives per positive, at least 1.
+        negatives: Negatives per positive, at least 1; ``None`` for every item.
         block: Most positives in a block.
         pairs: Most candidates in a batch (a single block may exceed it).
-        entries: Most attention entries in a batch (a single block may exceed it).
+        at_once: Most attention entries in a batch (a single block may exceed it).
         seed: Seed of everything random here.
     """
 
     positives: Ragged
     histories: Histories
     sampler: NegativeSampler
-    negatives: int
+    negatives: int | None
     block: int = 32
     pairs: int = 2048
-    entries: int = 300_000
+    at_once: int = 300_000
     seed: int = 0
 
-    def epoch(self, number: int) -> Iterator[Batch]:
-        """The batches of epoch ``number``; together they hold every positive once."""
-        rng = np.random.default_rng([self.seed, number])
+    def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
+        """The batches of epoch ``number``, from the one at ``start``; all together they hold every
+        positive once."""
+        rng = stream("batches", self.seed, number)
         user = self.positives.rows.numpy()
         order = np.lexsort((rng.random(len(user)), user))
         user = torch.from_numpy(user)
         positive = self.positives.values[torch.from_numpy(order)]
-        negative = self.sampler.draw(user, self.negatives, rng)
-        items = torch.cat([positive[:, None], negative], dim=1)
+        items = positive[:, None]
+        if self.negatives is not None:
+            negative = self.sampler.draw(user, self.negatives, rng)
+            items = torch.cat([items, negative], dim=1)
 
-        start, count, owner = self._blocks()
-        groups = self._groups(count, self.histories.entries.lengths.numpy()[owner], rng)
-        for group in groups:
-            yield self._batch(items, start[group], count[group], owner[group], float(len(groups)))
+        first, count, owner = self._blocks()
+        groups = self._groups(count, self.histories.history.lengths.numpy()[owner], rng)
+        make = self._sampled if self.negatives is not None else self._of_every_item
+        for group in groups[start:]:
+            batch = make(items, *(torch.from_numpy(a[group]) for a in (first, count, owner)))
+            yield replace(batch, scale=float(len(groups)))
 
     @property
     def _blocks_of_user(self) -> Tensor:
@@ -133,40 +163,47 @@ class TrainingBatches:
     def _groups(self, count: np.ndarray, length: np.ndarray, rng) -> list[np.ndarray]:
         """Blocks of similar history length (jittered, so that company changes) in one batch."""
         order = np.argsort(length * rng.uniform(0.9, 1.1, len(length)), kind="stable")
-        width = count * (1 + self.negatives)
+        if self.negatives is None:
+            width = np.full(len(count), self.histories.n_items)
+        else:
+            width = count * (1 + self.negatives)
         groups, current, widest, longest = [], [], 0, 0
         for b in order.tolist():
             widest, longest = max(widest, int(width[b])), max(longest, int(length[b]))
             wanted = (len(current) + 1) * widest
-            if current and (wanted > self.pairs or wanted * longest > self.entries):
+            if current and (wanted > self.pairs or wanted * longest > self.at_once):
                 groups.append(np.array(current))
                 current, widest, longest = [], int(width[b]), int(length[b])
             current.append(b)
         groups.append(np.array(current))
         return [groups[g] for g in rng.permutation(len(groups))]
 
-    def _batch(self, items: Tensor, start, count, owner, scale: float) -> Batch:
-        start, count, owner = map(torch.from_numpy, (start, count, owner))
-        column = torch.arange(int(count.max()))
-        mask = column < count[:, None]
-        index = (start[:, None] + column).clamp(max=len(items) - 1)
+    def _sampled(self, items: Tensor, first: Tensor, count: Tensor, owner: Tensor) -> Batch:
+        """Blocks of positives ``items[first : first + count]``, each with its negatives behind it."""
+        index, mask = self._within(items, first, count)
         item = items[index]
         label = torch.zeros(item.shape)
         label[..., 0] = 1.0
         batch = candidates(
-            self.histories,
-            owner,
-            item.flatten(1),
-            mask[..., None].expand(item.shape).flatten(1),
+            self.histories, owner, item.flatten(1), mask[..., None].expand(item.shape).flatten(1)
         )
-        return Batch(
-            batch.user,
-            batch.item,
-            batch.mask,
-            batch.history,
-            batch.history_mask,
-            share=1 / self._blocks_of_user[owner],
-            label=label.flatten(1),
-            negatives=self.negatives,
-            scale=scale,
-        )
+        share = 1 / self._blocks_of_user[owner]
+        return replace(batch, share=share, label=label.flatten(1), negatives=self.negatives)
+
+    def _of_every_item(self, items: Tensor, first: Tensor, count: Tensor, owner: Tensor) -> Batch:
+        """Blocks with the whole catalogue, but for what the user chose in other blocks."""
+        index, mask = self._within(items, first, count)
+        label = torch.zeros(len(owner), self.histories.n_items)
+        label[mask.nonzero()[:, 0], items[index][..., 0][mask]] = 1.0
+        chosen = self.positives.take(owner)
+        there = torch.ones(label.shape, dtype=torch.bool)
+        there[chosen.rows, chosen.values] = False
+        every = torch.arange(self.histories.n_items).expand(label.shape)
+        batch = candidates(self.histories, owner, every, there | (label == 1))
+        return replace(batch, share=1 / self._blocks_of_user[owner], label=label)
+
+    @staticmethod
+    def _within(items: Tensor, first: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:
+        """Rows of ``items`` of each block, padded, ``[G, P]``, and which of them are real."""
+        column = torch.arange(int(count.max()))
+        return (first[:, None] + column).clamp(max=len(items) - 1), column < count[:, None]

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from bayes_recsys.data.interactions import DataError
 from bayes_recsys.data.ragged import Ragged
-from bayes_recsys.data.split import Split
+from bayes_recsys.data.splits import Split
 
 
 @dataclass(frozen=True)

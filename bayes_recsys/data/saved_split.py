@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from bayes_recsys.data.interactions import DataError, DataWarning, Interactions
-from bayes_recsys.data.split import PARTS, Split
+from bayes_recsys.data.splits import PARTS, Split
 
 COLUMNS = ("user", "item", "part")
 
@@ -57,7 +57,7 @@ def load_split(interactions: Interactions, path: str | Path) -> Split:
 
     Rows are found by their ids, whatever their order in the file and in ``interactions``; other
     columns are ignored. Rows of ``interactions`` that the file does not name are in no part, as
-    those that :func:`~bayes_recsys.data.split.timeline` leaves out; their items may be candidates
+    those that :func:`~bayes_recsys.data.splits.timeline` leaves out; their items may be candidates
     of an evaluation, as those of other software that knows the file alone. A file without
     ``leave_one_out`` rows gives a split that can be evaluated, but not stop training early.
 

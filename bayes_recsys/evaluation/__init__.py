@@ -8,9 +8,9 @@ from bayes_recsys.evaluation.calibration import (
     recalibrated,
     reliability,
 )
-from bayes_recsys.evaluation.compare import compare
-from bayes_recsys.evaluation.evaluate import KS, Evaluation, Scorer, evaluate
+from bayes_recsys.evaluation.comparison import compare
 from bayes_recsys.evaluation.probability import brier, nll, predicted_pairs, predictive_nll
+from bayes_recsys.evaluation.ranking import KS, Evaluation, Scorer, evaluate
 from bayes_recsys.evaluation.selective import aurc, list_uncertainty, risk_coverage
 
 __all__ = [

@@ -12,6 +12,8 @@ from scipy.special import expit, logit
 from sklearn.calibration import calibration_curve
 from sklearn.isotonic import IsotonicRegression
 
+from bayes_recsys.streams import stream
+
 
 def balanced(pairs: pd.DataFrame, *, of_user: int = 100, seed: int = 0) -> pd.DataFrame:
     """Equally many pairs of every user, drawn with replacement.
@@ -38,7 +40,9 @@ def balanced(pairs: pd.DataFrame, *, of_user: int = 100, seed: int = 0) -> pd.Da
     """
     if of_user < 1:
         raise ValueError(f"of_user must be at least 1, not {of_user}")
-    return pairs.groupby("user", sort=False).sample(of_user, replace=True, random_state=seed)
+    return pairs.groupby("user", sort=False).sample(
+        of_user, replace=True, random_state=stream("balanced pairs", seed)
+    )
 
 
 def reliability(pairs: pd.DataFrame, *, bins: int = 15) -> pd.DataFrame:
@@ -92,7 +96,7 @@ def calibration_floor(pairs: pd.DataFrame, *, draws: int = 5, seed: int = 0) -> 
         draws: Draws of the labels.
         seed: Their seed.
     """
-    rng = np.random.default_rng(seed)
+    rng = stream("calibration floor", seed)
     p = pairs["probability"].to_numpy()
     # A pair that is there twice (balanced) has one label.
     row, different = pd.factorize(pairs.index)

@@ -18,7 +18,7 @@ def plot_comparison(table: pd.DataFrame, *, metric: str = "ndcg@10", alpha: floa
     Differences that are significant after adjustment are filled.
 
     Args:
-        table: From :func:`~bayes_recsys.evaluation.compare.compare`.
+        table: From :func:`~bayes_recsys.evaluation.comparison.compare`.
         metric: What the means are of, for the title.
         alpha: Level of significance.
 

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
 import torch
-from torch.nn.functional import logsigmoid
+from torch import Tensor
 
-from bayes_recsys.data.histories import check_split
+from bayes_recsys.data.history import check_split
 from bayes_recsys.data.negatives import negative_sampler
-from bayes_recsys.data.split import Split
+from bayes_recsys.data.splits import Split
 from bayes_recsys.evaluation.protocols import PARTS, check_part
 from bayes_recsys.models.base import Model
-from bayes_recsys.predictive import Predictive, as_predictive
+from bayes_recsys.posterior.predictive import Predictive, as_predictive
+from bayes_recsys.streams import stream
+
+SMALLEST = 1e-300
 
 
 def predicted_pairs(
@@ -22,22 +26,23 @@ def predicted_pairs(
     split: Split,
     *,
     part: str = "test",
-    negatives: int = 4,
+    negatives: int | None = None,
     seed: int = 0,
 ) -> pd.DataFrame:
     """Held-out positives and fresh negatives with their predictive probability.
 
-    ``p = 1/S Σ_s σ(x⁽ˢ⁾)``: probabilities are averaged over draws, not logits. Negatives are drawn as
-    in training: uniformly among items that are not the user's training positives. Probabilities are
-    relative to their number; see :func:`~bayes_recsys.evaluation.calibration.corrected` for the whole
-    catalogue.
+    ``p = 1/S Σ_s p(x⁽ˢ⁾)``: probabilities are averaged over draws, not logits; what the probability of a
+    logit is, the likelihood says that the model was fitted with (``σ(x)`` for ``Bernoulli``). Negatives
+    are drawn as in training: uniformly among items that are not the user's training positives.
+    Probabilities are relative to their number; see
+    :func:`~bayes_recsys.evaluation.calibration.corrected` for the whole catalogue.
 
     Args:
-        predictive: A :class:`~bayes_recsys.predictive.Posterior`, ``DeepEnsemble`` or ``MCDropout`` of
-            models fitted with ``Bernoulli(negatives)``; a model is its posterior.
+        predictive: A :class:`~bayes_recsys.posterior.predictive.Posterior`, ``DeepEnsemble`` or
+            ``MCDropout``; a model is its posterior.
         split: The split of its histories.
         part: ``"test"``, ``"validation"`` or ``"leave_one_out"``.
-        negatives: Negatives per positive; the number a model was trained with.
+        negatives: Negatives per positive; default: as many as the model was trained with.
         seed: Seed of the negatives.
 
     Returns:
@@ -45,39 +50,27 @@ def predicted_pairs(
         ``log_likelihood`` (of the label, in nats).
 
     Raises:
+        NoProbability: The model was fitted with a likelihood that knows none, such as ``BradleyTerry``.
         ValueError: ``part`` is unknown or empty, ``negatives`` is below 1, or the model was made from
             another split.
         TypeError: ``predictive`` has no draws.
-
-    Note:
-        A model fitted with ``BradleyTerry`` has logits to rank by, whose sigmoid is no probability.
     """
     predictive = as_predictive(predictive)
-    check_part(part)
-    if negatives < 1:
-        raise ValueError(f"negatives must be at least 1, not {negatives}")
-    check_split(predictive.histories, split)
-    positives, sampler = split.items_by_user(part), negative_sampler(split)
+    predictive.likelihood.probability(torch.zeros(1))  # refuses where there is none
     tables = []
-    for user in positives.lengths.nonzero()[:, 0].tolist():
-        positive = positives.row(user)
-        # By part, so that what is fitted to one part is judged by other negatives.
-        rng = np.random.default_rng([seed, user, PARTS.index(part)])
-        negative = sampler.draw(torch.full_like(positive, user), negatives, rng)
-        item = torch.cat([positive, negative.flatten()])
-        logits = predictive.draw_logits(torch.tensor([user]), item[None])[:, 0].double()
-        label = torch.arange(len(item)) < len(positive)
-        sign = torch.where(label, 1.0, -1.0)
+    for user, item, logits in _held_out(predictive, split, part, negatives, seed):
+        probability = predictive.likelihood.probability(logits).mean(0)
+        label = torch.zeros(item.shape, dtype=torch.bool)
+        label[:, 0] = True
+        of_label = torch.where(label, probability, 1 - probability)
         columns = {
             "user": split.interactions.user_ids[user],
-            "item": split.interactions.item_ids[item.numpy()],
-            "label": label.long().numpy(),
-            "probability": logits.sigmoid().mean(0).numpy(),
-            "log_likelihood": (logsigmoid(sign * logits).logsumexp(0) - math.log(len(logits))),
+            "item": split.interactions.item_ids[item.flatten().numpy()],
+            "label": label.flatten().long().numpy(),
+            "probability": probability.flatten().numpy(),
+            "log_likelihood": of_label.clamp(min=SMALLEST).log().flatten().numpy(),
         }
         tables.append(pd.DataFrame(columns))
-    if not tables:
-        raise ValueError(f"no user has an item in the {part} part of {split!r}")
     return pd.concat(tables, ignore_index=True)
 
 
@@ -86,19 +79,23 @@ def predictive_nll(
     split: Split,
     *,
     part: str = "test",
-    negatives: int = 4,
+    negatives: int | None = None,
     seed: int = 0,
 ) -> pd.Series:
-    """Negative log predictive likelihood of :func:`predicted_pairs`, whose arguments it takes:
+    """Negative log predictive likelihood of what the model was fitted to observe, of held-out choices:
 
-    ``-1/|pairs| Σ ln( 1/S Σ_s Bernoulli(y | σ(x⁽ˢ⁾)) )``.
+    ``-1/n Σ ln( 1/S Σ_s p(y | x⁽ˢ⁾) )``.
+
+    With ``Bernoulli`` an observation is a pair, those of :func:`predicted_pairs`, whose arguments it
+    takes; with ``BradleyTerry`` that a positive is preferred to a negative. Compare only models of the
+    same likelihood.
 
     With ``Posterior(model, source="prior")`` the scores are drawn from their prior, the networks as
     they are: whether these networks rely on what the posterior knows. (What random scores are worth,
     a model fitted with ``Point()`` says.)
 
     Returns:
-        Mean per pair in nats, one value per user with an item in ``part`` (index: user id). A
+        Mean per observation in nats, one value per user with an item in ``part`` (index: user id). A
         model that knows nothing but the base rate ``1 / (1 + negatives)`` has 0.500 at 4
         negatives.
 
@@ -109,7 +106,43 @@ def predictive_nll(
         >>> round(float(predictive_nll(model, split).mean()), 1)  # untrained: ln 2
         0.7
     """
-    return nll(predicted_pairs(predictive, split, part=part, negatives=negatives, seed=seed))
+    predictive, values = as_predictive(predictive), {}
+    for user, _, logits in _held_out(predictive, split, part, negatives, seed):
+        of_draws = predictive.likelihood.log_likelihood(logits)
+        mean = of_draws.logsumexp(0) - math.log(len(of_draws))
+        values[split.interactions.user_ids[user]] = -mean.mean().item()
+    return pd.Series(values, name="nll").rename_axis("user")
+
+
+def _held_out(
+    predictive: Predictive, split: Split, part: str, negatives: int | None, seed: int
+) -> Iterator[tuple[int, Tensor, Tensor]]:
+    """User, items ``[P, 1 + n]`` (each positive before its negatives), and draws of their logits
+    ``[S, P, 1 + n]``, of every user with an item in the part."""
+    check_part(part)
+    negatives = predictive.likelihood.negatives if negatives is None else negatives
+    if negatives is not None and negatives < 1:
+        raise ValueError(f"negatives must be at least 1, not {negatives}")
+    check_split(predictive.histories, split)
+    positives, trained = split.items_by_user(part), split.items_by_user("train")
+    sampler = negative_sampler(split)
+    users = positives.lengths.nonzero()[:, 0].tolist()
+    if not users:
+        raise ValueError(f"no user has an item in the {part} part of {split!r}")
+    for user in users:
+        positive = positives.row(user)
+        if negatives is None:
+            known = torch.cat([positive, trained.row(user)]).numpy()
+            others = np.setdiff1d(np.arange(split.interactions.n_items), known)
+            negative = torch.from_numpy(others).expand(len(positive), -1)
+        else:
+            # By part, so that what is fitted to one part is judged by other negatives.
+            rng = stream("held-out negatives", seed, PARTS.index(part), user)
+            negative = sampler.draw(torch.full_like(positive, user), negatives, rng)
+        item = torch.cat([positive[:, None], negative], dim=1)
+        distinct, place = item.unique(return_inverse=True)
+        logits = predictive.draw_logits(torch.tensor([user]), distinct[None])[:, 0].double()
+        yield user, item, logits[:, place]
 
 
 def nll(pairs: pd.DataFrame) -> pd.Series:

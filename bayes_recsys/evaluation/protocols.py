@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from bayes_recsys.data.split import Split
+from bayes_recsys.data.splits import Split
+from bayes_recsys.streams import stream
 
 Case = tuple[int, np.ndarray, np.ndarray]
 """User code, candidate codes ``[C]``, and which of them are relevant ``[C]``."""
@@ -49,8 +50,9 @@ def sampled(split: Split, part: str, *, negatives: int = 99, seed: int = 0) -> I
     """
     for user, relevant, other in _relevant_and_other(split, part):
         pool = np.flatnonzero(other)
-        # Seeded by user, so that a user's list does not depend on who else is evaluated.
-        rng = np.random.default_rng([seed, user])
+        # Seeded by user, so that a user's list does not depend on who else is evaluated, and by part,
+        # so that training is not stopped by the very items it is judged by.
+        rng = stream("candidates", seed, PARTS.index(part), user)
         drawn = rng.choice(pool, min(negatives * len(relevant), len(pool)), replace=False)
         candidates = np.concatenate([relevant, drawn])
         yield user, candidates, np.arange(len(candidates)) < len(relevant)

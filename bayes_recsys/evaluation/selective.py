@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 import numpy as np
 import pandas as pd
 import torch
 from scipy import stats
 
-from bayes_recsys.data.histories import check_split
-from bayes_recsys.data.split import Split
-from bayes_recsys.evaluation.evaluate import check_resampling
+from bayes_recsys.data.history import check_split
+from bayes_recsys.data.splits import Split
 from bayes_recsys.evaluation.protocols import cases
+from bayes_recsys.evaluation.ranking import check_resampling
+from bayes_recsys.likelihoods import NoProbability
 from bayes_recsys.models.base import Model
-from bayes_recsys.predictive import Predictive, as_predictive
+from bayes_recsys.posterior.predictive import Predictive, as_predictive
+from bayes_recsys.streams import stream
 
 
 def list_uncertainty(
@@ -28,7 +31,7 @@ def list_uncertainty(
     """How unsure a model is of each user's list, the first ``k`` of the catalogue by ``score``.
 
     Args:
-        predictive: A :class:`~bayes_recsys.predictive.Posterior`, ``DeepEnsemble`` or ``MCDropout``; a
+        predictive: A :class:`~bayes_recsys.posterior.predictive.Posterior`, ``DeepEnsemble`` or ``MCDropout``; a
             model is its posterior.
         split: The split of its histories.
         part: The part that is ranked; what is known before is left out as in ``evaluate``.
@@ -43,7 +46,8 @@ def list_uncertainty(
         ``disagreement``
             share of the list that is not among the first ``k`` of a draw, mean over draws
         ``doubt``
-            one minus the mean predictive probability of the list: what a deterministic model has too
+            one minus the mean predictive probability of the list: what a deterministic model has too;
+            absent where the model's likelihood knows no probability
 
     Raises:
         ValueError: ``k`` is below 1 or above ``shortlist``, ``part`` is unknown or empty, or the model was
@@ -62,11 +66,12 @@ def list_uncertainty(
         logits = predictive.draw_logits(code, item[None])[:, 0]
         of_list = logits[:, :k]
         places = of_list.shape[1]
-        rows[split.interactions.user_ids[user]] = {
+        row = rows[split.interactions.user_ids[user]] = {
             "spread": of_list.std(0, correction=min(1, len(of_list) - 1)).mean().item(),
             "disagreement": 1 - (logits.topk(places).indices < k).float().mean().item(),
-            "doubt": 1 - of_list.sigmoid().mean().item(),
         }
+        with suppress(NoProbability):
+            row["doubt"] = 1 - predictive.likelihood.probability(of_list).mean().item()
     if not rows:
         raise ValueError(f"no user has an item in the {part} part of {split!r}")
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("user")
@@ -167,7 +172,7 @@ def aurc(
     everyone = np.arange(len(users))
     interval = stats.bootstrap(
         (everyone,), lambda chosen: _gain(*areas(chosen)), vectorized=False, method="percentile",
-        confidence_level=confidence, n_resamples=resamples, rng=np.random.default_rng(0),
+        confidence_level=confidence, n_resamples=resamples, rng=stream("bootstrap", 0),
     ).confidence_interval  # fmt: skip
     aurc_, random, best = areas(everyone)
     gain = _gain(aurc_, random, best)

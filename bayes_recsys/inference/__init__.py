@@ -1,23 +1,23 @@
-"""Fitting, drawing, saving."""
+"""Fitting: objective, training, state."""
 
-from bayes_recsys.inference.checkpoint import ModelFolderError, load_model, save_model
-from bayes_recsys.inference.checks import CollapseWarning, check_sites
-from bayes_recsys.inference.fit import Fit, fit
-from bayes_recsys.inference.predict import Draws, draw
+from bayes_recsys.inference.checks import CollapseWarning, check_sites, guide_only
+from bayes_recsys.inference.fitting import Fit, fit
+from bayes_recsys.inference.objective import Objective, Tempered
+from bayes_recsys.inference.options import Monitor, Training
 from bayes_recsys.inference.schedules import CyclicWarmup, LinearWarmup
-from bayes_recsys.inference.scores import score_summary
+from bayes_recsys.inference.state import State
 
 __all__ = [
     "CollapseWarning",
     "CyclicWarmup",
-    "Draws",
     "Fit",
     "LinearWarmup",
-    "ModelFolderError",
+    "Monitor",
+    "Objective",
+    "State",
+    "Tempered",
+    "Training",
     "check_sites",
-    "draw",
     "fit",
-    "load_model",
-    "save_model",
-    "score_summary",
+    "guide_only",
 ]

@@ -7,14 +7,15 @@ import warnings
 import pyro
 import pyro.poutine as poutine
 import torch
-from pyro.infer import ELBO, Trace_ELBO
 from pyro.poutine.util import site_is_subsample
 
 from bayes_recsys.data.batches import Batch
-from bayes_recsys.data.split import Split
-from bayes_recsys.inference.schedules import Schedule
-from bayes_recsys.inference.scores import score_summary
-from bayes_recsys.models.base import KL_REDUCTIONS, Model
+from bayes_recsys.data.splits import Split
+from bayes_recsys.inference.objective import Objective
+from bayes_recsys.inference.options import Training
+from bayes_recsys.likelihoods import Likelihood
+from bayes_recsys.models.base import Model
+from bayes_recsys.posterior.summary import score_summary
 
 # Below these a site's scores count as their prior: sd of ln(posterior mean / prior mean) within a
 # history, nats an entry above the least divergence, and contraction where the width is learned.
@@ -41,21 +42,40 @@ def warn_of_collapse(model: Model) -> None:
             f"{collapsed['spread'].max():.2g} on the log scale, divergence {kl:.3f} nats an entry, "
             f"least possible {floor:.3f}. Attention learned nothing. Train longer, "
             "give scores the scope 'user' if they have it not, or a wider prior, or temper: "
-            "kl_weight=0.01, kl_reduction='mean'",
+            "Objective(kl_weight=0.01, kl_reduction='mean')",
             CollapseWarning,
             stacklevel=3,
         )
 
 
-def check_sites(model: Model, batch: Batch, *terms) -> None:
+def check_arguments(model: Model, split: Split, objective: Objective, training: Training) -> None:
+    """Refuse arguments of other kinds, by name (``TypeError``)."""
+    if isinstance(objective, Likelihood):
+        raise TypeError(f"objective must be Objective({objective!r}, ..), not its likelihood alone")
+    kinds = (("model", Model), ("split", Split), ("objective", Objective), ("training", Training))
+    for (name, kind), value in zip(kinds, (model, split, objective, training), strict=True):
+        if not isinstance(value, kind):
+            raise TypeError(f"{name} must be a {kind.__name__}, not {value!r}")
+
+
+def check_tempering(is_random: bool, objective: Objective) -> None:
+    """Refuse a weight of scores' terms where there are no scores (``ValueError``)."""
+    if not is_random and (objective.kl_weight != 1 or objective.kl_reduction != "sum"):
+        raise ValueError(
+            "kl_weight and kl_reduction mean nothing here: every attention of the model is Point(), "
+            "there are no latent scores"
+        )
+
+
+def check_sites(model: Model, batch: Batch) -> None:
     """Refuse a pair whose latent sites differ; Pyro only warns, and trains the wrong thing.
 
     Raises:
         ValueError: A latent site of the model is missing in the guide, or the reverse.
     """
     with torch.no_grad(), pyro.validation_enabled(False):
-        guide = poutine.trace(model.guide).get_trace(batch, *terms)
-        replayed = poutine.trace(poutine.replay(model.model, trace=guide)).get_trace(batch, *terms)
+        guide = poutine.trace(model.guide).get_trace(batch)
+        replayed = poutine.trace(poutine.replay(model.model, trace=guide)).get_trace(batch)
     in_model, in_guide = (
         {name for name in trace.stochastic_nodes if not site_is_subsample(trace.nodes[name])}
         for trace in (replayed, guide)
@@ -80,44 +100,3 @@ def guide_only(model: Model, batch: Batch) -> set[torch.nn.Parameter]:
         parameters = [p for p in model.parameters() if p.requires_grad]
         gradients = torch.autograd.grad(joint.log_prob_sum(), parameters, allow_unused=True)
     return {p for p, g in zip(parameters, gradients, strict=True) if g is None}
-
-
-def check_elbo(elbo: ELBO) -> None:
-    """Refuse estimators that do not go with scaled sites of unequal scope (``TypeError``)."""
-    if not isinstance(elbo, Trace_ELBO):
-        raise TypeError(
-            f"elbo must be Trace_ELBO() or TraceMeanField_ELBO(), not {type(elbo).__name__}"
-        )
-
-
-def check_options(
-    is_random: bool,
-    kl_weight: float | Schedule,
-    kl_reduction: str,
-    max_epochs: int,
-    patience: int,
-    pairs: int,
-) -> None:
-    """Refuse options of training that are out of range (``ValueError``)."""
-    if isinstance(kl_weight, (int, float)) and not kl_weight > 0:
-        raise ValueError(
-            f"kl_weight must be positive, not {kl_weight}; for no latent scores use Point() in place of Scores"
-        )
-    if kl_reduction not in KL_REDUCTIONS:
-        raise ValueError(f"kl_reduction must be 'sum' or 'mean', not {kl_reduction!r}")
-    if not is_random and (kl_weight != 1 or kl_reduction != "sum"):
-        raise ValueError(
-            "kl_weight and kl_reduction mean nothing here: every attention of the model is Point(), "
-            "there are no latent scores"
-        )
-    if min(max_epochs, patience, pairs) < 1:
-        raise ValueError("max_epochs, patience and pairs must be at least 1")
-
-
-def check_monitor(split: Split) -> None:
-    """Refuse a split without leave-one-out items (``ValueError``)."""
-    if not len(split.leave_one_out):
-        raise ValueError(
-            "the split has no leave-one-out item to stop early by: give validation a share of "
-            "ratio, use users with more interactions, or name leave_one_out rows in its file"
-        )

@@ -72,9 +72,6 @@ class CyclicWarmup:
         return max(SMALLEST_WEIGHT, self.weight * min(1.0, 2 * share))
 
 
-Schedule = LinearWarmup | CyclicWarmup
-
-
 def _check_positive(**values: float) -> None:
     for name, value in values.items():
         if not (math.isfinite(value) and value > 0):

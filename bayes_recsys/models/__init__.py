@@ -1,4 +1,4 @@
-"""The models. Importing this folder is the only registry."""
+"""The models, and a fitted one as a folder. Importing this room is the only registry."""
 
 from bayes_recsys.models.bamf import BAMF
 from bayes_recsys.models.base import Model
@@ -7,8 +7,10 @@ from bayes_recsys.models.deepcf import CFNet, CFNetML, CFNetRL
 from bayes_recsys.models.delf import DELF
 from bayes_recsys.models.drnet import Affection, Association, DRNet
 from bayes_recsys.models.fism import FISM
+from bayes_recsys.models.folder import ModelFolderError, load_model, save_model
 from bayes_recsys.models.nais import NAIS
 from bayes_recsys.models.ncf import GMF, MLP, NeuMF
+from bayes_recsys.models.options import Options
 
 __all__ = [
     "AML",
@@ -27,5 +29,9 @@ __all__ = [
     "CFNetRL",
     "DRNet",
     "Model",
+    "ModelFolderError",
     "NeuMF",
+    "Options",
+    "load_model",
+    "save_model",
 ]

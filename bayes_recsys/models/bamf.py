@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from torch import Tensor, nn
 
 from bayes_recsys.data.batches import Batch
-from bayes_recsys.data.histories import Histories
-from bayes_recsys.families import Point
+from bayes_recsys.data.history import Histories
 from bayes_recsys.models.base import Model
 from bayes_recsys.nn.attention import Attended, Attention
 from bayes_recsys.nn.combine import Combine
-from bayes_recsys.nn.embedding import embedding
 from bayes_recsys.nn.entries import AudienceEntries, Entries, HistoryEntries
-from bayes_recsys.scores import Scores
+from bayes_recsys.nn.tables import embedding
+from bayes_recsys.scores.families import Point
+from bayes_recsys.scores.spec import Scores
 
 HISTORIES = ("user", "item", "both")
 CHOICES = ("shared", "separate")
@@ -91,20 +93,7 @@ class BAMF(Model):
         hidden: int = 16,
         dropout: float = 0.0,
     ):
-        of_attention = {"energy": energy, "beta": beta, "tau": tau, "hidden": hidden}
-        super().__init__(
-            histories,
-            embedding_dim=embedding_dim,
-            history=history,
-            combine=combine,
-            item_table=item_table,
-            values=values,
-            user_scores=user_scores,
-            item_scores=item_scores,
-            strength=strength,
-            dropout=dropout,
-            **of_attention,
-        )
+        super().__init__(histories)
         if not 0 <= dropout < 1:
             raise ValueError(f"dropout must be in [0, 1), not {dropout}")
         if history not in HISTORIES:
@@ -125,19 +114,9 @@ class BAMF(Model):
             raise ValueError(
                 "item_table='shared' contradicts history='item', where no item is attended over"
             )
-        if isinstance(user_scores, Scores) and user_scores.scope == "user" and history == "item":
-            raise ValueError(
-                "user_scores: scope='user' contradicts history='item', whose entries differ by "
-                "target; use scope='interaction' or Point()"
-            )
-        if isinstance(item_scores, Scores) and item_scores.scope == "user":
-            raise ValueError(
-                "item_scores: scope='user' contradicts a target's scores, which differ by target; "
-                "use scope='interaction' or Point()"
-            )
 
         self.attends_over = history
-        self.item_times = "user_attention" if strength == "both" else None
+        self.strength = strength
         self.user = embedding(histories.n_users, embedding_dim)
         items = embedding(histories.n_items, embedding_dim)
 
@@ -154,8 +133,15 @@ class BAMF(Model):
         if history != "user":
             self.audience = embedding(histories.n_users, embedding_dim)
             self.audience_value = embedding(histories.n_users, embedding_dim) if separate else None
-        self.user_attention = Attention(embedding_dim, scores=user_scores, **of_attention)
-        self.item_attention = Attention(embedding_dim, scores=item_scores, **of_attention)
+        attention = partial(
+            Attention, embedding_dim, energy=energy, beta=beta, tau=tau, hidden=hidden
+        )
+        self.user_attention = attention(
+            scores=user_scores, over="audience" if history == "item" else "history"
+        )
+        self.item_attention = attention(
+            scores=item_scores, over="history" if history == "user" else "audience", by_target=True
+        )
         self.user_combine = Combine(combine, embedding_dim)
         self.item_combine = Combine(combine, embedding_dim)
         width = self.user_combine.width
@@ -168,17 +154,14 @@ class BAMF(Model):
         of_item = self._audience(batch) if self.attends_over == "both" else of_user
         return {
             "user_attention": self.user_attention(user, of_user),
-            "item_attention": self.item_attention(item, of_item, self.item_times),
+            "item_attention": self.item_attention(item, of_item),
         }
 
-    def attended_length(self, user: Tensor, item: Tensor) -> Tensor:
-        history, audience = (
-            super().attended_length(user, item),
-            self.histories.audience.lengths[item],
-        )
-        if self.attends_over == "both":
-            return history.maximum(audience)
-        return audience if self.attends_over == "item" else history
+    def strengths(self, log_power: dict[str, Tensor]) -> dict[str, Tensor]:
+        if self.strength == "user":
+            return log_power
+        product = log_power["item_attention"] + log_power["user_attention"]
+        return {**log_power, "item_attention": product}
 
     def _history(self, batch: Batch) -> Entries:
         key = self.history(batch.history)

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import inspect
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import ClassVar
 
 import pyro
 import pyro.poutine as poutine
 import torch
+from pyro.distributions import constraints
 from pyro.poutine.runtime import am_i_wrapped, effectful
 from torch import Tensor, nn
 
 from bayes_recsys.data.batches import Batch, candidates
-from bayes_recsys.data.histories import Histories
+from bayes_recsys.data.history import Histories
 from bayes_recsys.likelihoods import Bernoulli, Likelihood
-from bayes_recsys.nn.attention import Attended, Attention, combined
-
-KL_REDUCTIONS = ("sum", "mean")
+from bayes_recsys.models.options import Options
+from bayes_recsys.nn.attention import Attended, Attention
+from bayes_recsys.scores.distribution import Score
 
 
 class Model(nn.Module):
@@ -32,18 +35,48 @@ class Model(nn.Module):
 
     Both run under Pyro's own inference too: ``SVI(m.model, m.guide, Adam(..), Trace_ELBO())``.
 
+    A subclass's constructor takes the histories and options by keyword, each with a default;
+    ``super().__init__(histories)`` is all that it passes on.
+
     Args:
         histories: Vocabularies and histories.
-        options: The constructor's other arguments, by name: what it takes to build the same
-            model again when it is loaded from disk.
+
+    Attributes:
+        options: The class and all of the constructor's options, see
+            :class:`~bayes_recsys.models.options.Options`.
+        likelihood: What is observed: ``Bernoulli()`` until :func:`~bayes_recsys.inference.fitting.fit`
+            is told another, or you set it.
+
+    Raises:
+        TypeError: ``histories`` are none, or an option has no default.
     """
 
-    def __init__(self, histories: Histories, **options):
+    options: Options
+    likelihood: Likelihood
+
+    def __init_subclass__(cls, **kwargs) -> None:
+        super().__init_subclass__(**kwargs)
+        _, _, *options = inspect.signature(cls.__init__).parameters.values()
+        for option in options:
+            if option.kind is not option.KEYWORD_ONLY or option.default is option.empty:
+                raise TypeError(
+                    f"{cls.__name__}.__init__: {option} must be an option by keyword with a default: "
+                    f"def __init__(self, histories, *, {option.name}=..)"
+                )
+
+    def __new__(cls, *histories, **options) -> Model:
+        self = super().__new__(cls)
+        if histories or options:  # not so in a copy, which brings them along
+            object.__setattr__(self, "options", Options(cls, options))
+        return self
+
+    def __init__(self, histories: Histories):
         super().__init__()
         if not isinstance(histories, Histories):
             raise TypeError(f"histories must be data.histories(split), not {histories!r}")
         self.histories = histories
-        self.options = options
+        self.likelihood = Bernoulli()
+        self._attended = _Once()
 
     @property
     def device(self) -> torch.device:
@@ -51,79 +84,75 @@ class Model(nn.Module):
         return next(self.parameters()).device
 
     @property
+    def attentions(self) -> list[Attention]:
+        """Everything that attends."""
+        return [module for module in self.modules() if isinstance(module, Attention)]
+
+    @property
     def is_random(self) -> bool:
         """Whether any attention has latent scores; if not, the guide is empty."""
-        return any(m.is_random for m in self.modules() if isinstance(m, Attention))
+        return any(attention.is_random for attention in self.attentions)
 
     def attend(self, batch: Batch) -> dict[str, Attended]:
         """The attention sites by name. Names become Pyro sites and ArviZ variables."""
         raise NotImplementedError
 
+    def strengths(self, log_power: dict[str, Tensor]) -> dict[str, Tensor]:
+        """``τ ln s`` (or ``ln E[s^τ]``) of every site as its entries are weighed by it: as they are,
+        unless a model lets one site's scores count in another."""
+        return log_power
+
     def logits(self, batch: Batch, contexts: dict[str, Tensor]) -> Tensor:
         """Logits ``x [G, C]`` from the batch and each site's context ``[G, C, K]``."""
         raise NotImplementedError
 
-    def model(
-        self,
-        batch: Batch,
-        likelihood: Likelihood = Bernoulli(),
-        kl_weight: float = 1.0,
-        kl_reduction: str = "sum",
+    def logits_of(
+        self, batch: Batch, attended: dict[str, Attended], strengths: dict[str, Tensor]
     ) -> Tensor:
+        """Logits ``[.., G, C]`` by way of the contexts: the forward pass, whether strengths are drawn
+        or expected."""
+        contexts = {name: site.context(strengths[name]) for name, site in attended.items()}
+        return self.logits(batch, contexts)
+
+    def model(self, batch: Batch) -> Tensor:
         """The generative story: scores from their prior, then the observations.
 
         Args:
             batch: A training batch. Its ``scale`` multiplies every term, so that the ELBO of a
                 batch estimates the ELBO of the data set.
-            likelihood: What is observed.
-            kl_weight: Weight of the scores' terms in model and guide. 1 is the ELBO; less is a
-                tempered objective, no bound.
-            kl_reduction: ``"sum"`` over the history (the ELBO), or ``"mean"`` over each pair's
-                valid history.
 
         Returns:
             Logits ``[G, C]``.
         """
         self._announce_parameters()
-        if likelihood.l2:
-            squares = sum(p.square().sum() for p in self.parameters() if p.ndim > 1)
-            pyro.factor("l2", -likelihood.l2 * squares)
         with poutine.scale(scale=batch.scale), pyro.plate("block", len(batch.user), dim=-3):
-            attended, log_power = self.attend(batch), {}
+            attended, log_power = self._attended.taken(self, batch), {}
             for name, site in attended.items():
                 if site.attention.is_random:
-                    score = self._sample(batch, name, site.prior(), site, kl_weight, kl_reduction)
-                    log_power[name] = site.log_power(score)
+                    log_power[name] = site.log_power(_sample(name, site.prior(), site))
                 else:
                     log_power[name] = site.expected_log_power()
-            logits = self._logits(batch, attended, log_power)
-            likelihood.observe(logits, batch)
+            logits = self.logits_of(batch, attended, self.strengths(log_power))
+            self.likelihood.observe(logits, batch)
         return logits
 
-    def forward(self, *args, **kwargs) -> Tensor:
+    def forward(self, batch: Batch) -> Tensor:
         """The same as :meth:`model`, so that ``Trace_ELBO()(m, m.guide)`` is a module that holds
         the parameters."""
-        return self.model(*args, **kwargs)
+        return self.model(batch)
 
-    def guide(
-        self,
-        batch: Batch,
-        likelihood: Likelihood = Bernoulli(),
-        kl_weight: float = 1.0,
-        kl_reduction: str = "sum",
-    ) -> dict[str, Tensor]:
+    def guide(self, batch: Batch) -> dict[str, Tensor]:
         """The approximate posterior: scores with mean ``exp(energy)``.
-
-        Takes the arguments of :meth:`model`.
 
         Returns:
             Drawn scores by site, ``[G, C, L]`` (``[G, 1, L]`` with scope ``"user"``); empty if
             every attention is ``Point``.
         """
+        attended = self._attended.kept(self, batch)
         with poutine.scale(scale=batch.scale), pyro.plate("block", len(batch.user), dim=-3):
             return {
-                name: self._sample(batch, name, site.guide(), site, kl_weight, kl_reduction)
-                for name, site in self.attend(batch).items()
+                name: _sample(name, site.guide(), site)
+                for name, site in attended.items()
                 if site.attention.is_random
             }
 
@@ -131,21 +160,16 @@ class Model(nn.Module):
         """Logits ``[G, C]`` with every score at its expectation, ``E[s^τ]`` for ``s^τ``."""
         attended = self.attend(batch)
         expected = {name: site.expected_log_power() for name, site in attended.items()}
-        return self._logits(batch, attended, expected)
-
-    def _logits(self, batch, attended, log_power) -> Tensor:
-        powers = combined(attended, log_power)
-        contexts = {name: site.context(powers[name]) for name, site in attended.items()}
-        return self.logits(batch, contexts)
+        return self.logits_of(batch, attended, self.strengths(expected))
 
     @torch.no_grad()
-    def score(self, user: Tensor, item: Tensor, *, entries: int = 100_000) -> Tensor:
+    def score(self, user: Tensor, item: Tensor, *, at_once: int = 100_000) -> Tensor:
         """Expected logits of candidates, for ranking.
 
         Args:
             user: User codes, shape ``[G]``.
             item: Candidate codes, shape ``[G, C]``.
-            entries: Most attention entries ``C · L`` held at once: memory is bounded by it.
+            at_once: Most attention entries ``C · L`` held at once: memory is bounded by it.
 
         Returns:
             Logits ``[G, C]``.
@@ -153,33 +177,21 @@ class Model(nn.Module):
         logits = torch.empty(item.shape)
         with evaluating(self):
             for g in range(len(user)):
-                for part in _parts(self.attended_length(user[g], item[g]), entries):
+                for part in _parts(self._attended_length(user[g], item[g]), at_once):
                     batch = candidates(self.histories, user[g : g + 1], item[g : g + 1, part])
                     logits[g, part] = self.expected_logits(batch.to(self.device))[0].cpu()
         return logits
 
-    def attended_length(self, user: Tensor, item: Tensor) -> Tensor:
+    def _attended_length(self, user: Tensor, item: Tensor) -> Tensor:
         """How many entries a user ``[]`` has to attend over for each of the candidates ``[C]``, at
         most; shape ``[C]``."""
-        return self.histories.entries.lengths[user].expand(item.shape)
-
-    @staticmethod
-    def _sample(batch, name, distribution, site, kl_weight, kl_reduction) -> Tensor:
-        scale = torch.as_tensor(float(kl_weight))
-        if site.is_of_user:
-            scale = scale * batch.share[:, None, None]
-        if kl_reduction == "mean":
-            scale = scale / site.site.sum(-1, keepdim=True).clamp(min=1)
-        elif kl_reduction != "sum":
-            raise ValueError(f"kl_reduction must be 'sum' or 'mean', not {kl_reduction!r}")
-        _, candidates_, length = site.site.shape
-        # Scale outermost: plates would each multiply and divide what they find inside.
-        with (
-            poutine.scale(scale=scale),
-            pyro.plate(f"{name}_candidate", candidates_, dim=-2),
-            pyro.plate(f"{name}_history", length, dim=-1),
-        ):
-            return pyro.sample(name, distribution.mask(site.site))
+        over = {attention.over for attention in self.attentions} or {"history"}
+        lengths = []
+        if "history" in over:
+            lengths.append(self.histories.history.lengths[user].expand(item.shape))
+        if "audience" in over:
+            lengths.append(self.histories.audience.lengths[item])
+        return torch.stack(lengths).amax(0)
 
     def _announce_parameters(self) -> None:
         """Show the parameters to ``pyro.infer.SVI``, which trains what it sees in the trace.
@@ -191,16 +203,67 @@ class Model(nn.Module):
             for name, parameter in self.named_parameters():
                 view = parameter.view_as(parameter)
                 view.unconstrained = weakref.ref(parameter)
-                effectful(type="param")(lambda value: value)(view, name=name)
+                _param(view, name=name, constraint=constraints.real, event_dim=0)
 
 
-def _parts(length: Tensor, entries: int) -> Iterator[Tensor]:
+@effectful(type="param")
+def _param(value: Tensor, *, constraint: constraints.Constraint, event_dim: int) -> Tensor:
+    """``pyro.param`` without the store."""
+    return value
+
+
+def _sample(name: str, distribution: Score, site: Attended) -> Tensor:
+    """The latent site of scores. What belongs to a user counts once a user, though the user's blocks
+    are many. (Weights of an objective are laid on from outside, see
+    :class:`~bayes_recsys.inference.objective.Tempered`.)"""
+    _, targets, length = site.mask.shape
+    share = site.entries.batch.share[:, None, None] if site.attention.of_user else 1.0
+    # Scale outermost: plates would each multiply and divide what they find inside.
+    with (
+        poutine.scale(scale=share),
+        pyro.plate(f"{name}_candidate", targets, dim=-2),
+        pyro.plate(f"{name}_history", length, dim=-1),
+    ):
+        return pyro.sample(name, distribution.mask(site.mask), infer={"score_mask": site.mask})
+
+
+class _Once:
+    """What the guide of a step has attended to, for the model of the same step: the same keys, under
+    dropout too, and not computed twice.
+
+    It is good once, and for the same batch, weights and mode alone.
+    """
+
+    kept_for: ClassVar[tuple] = ()
+
+    def kept(self, model: Model, batch: Batch) -> dict[str, Attended]:
+        """Attend, and keep it for :meth:`taken`."""
+        self.attended, self.kept_for = model.attend(batch), self._state(model, batch)
+        return self.attended
+
+    def taken(self, model: Model, batch: Batch) -> dict[str, Attended]:
+        """What was kept, and is kept no longer, or else attend."""
+        if self.kept_for != self._state(model, batch):
+            return model.attend(batch)
+        attended, self.attended, self.kept_for = self.attended, None, ()
+        return attended
+
+    @staticmethod
+    def _state(model: Model, batch: Batch) -> tuple:
+        versions = sum(parameter._version for parameter in model.parameters())
+        return id(batch), versions, model.training, torch.is_grad_enabled()
+
+    def __reduce__(self) -> tuple:
+        return _Once, ()  # copies start anew
+
+
+def _parts(length: Tensor, at_once: int) -> Iterator[Tensor]:
     """Positions ``[..]`` of candidates of similar length ``[C]``, so many together that padded to the
-    longest they have no more than ``entries`` entries (a single one may exceed it)."""
+    longest they have no more than ``at_once`` entries (a single one may exceed it)."""
     order = length.argsort(stable=True)
     while len(order):
         together = length[order] * torch.arange(1, len(order) + 1)
-        count = max(1, int((together <= entries).sum()))
+        count = max(1, int((together <= at_once).sum()))
         yield order[:count]
         order = order[count:]
 

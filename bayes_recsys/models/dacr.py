@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from bayes_recsys.data.batches import Batch
-from bayes_recsys.data.histories import Histories
-from bayes_recsys.models.ensemble import Ensemble
+from bayes_recsys.data.history import Histories
+from bayes_recsys.models.parts import Parts
+from bayes_recsys.nn.layers import tower
 from bayes_recsys.nn.multihot import MultiHot
-from bayes_recsys.nn.tower import tower
 
 ARL_LAYERS, AML_LAYERS = (64, 32), (128, 64, 32)
 
@@ -64,7 +64,7 @@ class Matching(nn.Module):
         return self.of_both(torch.cat(self.matrix(batch), dim=-1))
 
 
-class ARL(Ensemble):
+class ARL(Parts):
     """Attention representation learning: ``x_ui = w · (MLP(p ⊕ α_u ⊙ p) ⊙ MLP(q ⊕ α_i ⊙ q))`` with
     ``p = W Y_u*``, ``q = V Y_*i`` and ``α = softmax(linear)`` over features.
 
@@ -96,18 +96,12 @@ class ARL(Ensemble):
         dropout: float = 0.0,
         exclude_target: bool = True,
     ):
+        super().__init__(histories)
         matrix = MultiHot(histories, dim, exclude_target=exclude_target)
-        super().__init__(
-            histories,
-            [(Representation(matrix, layers, dropout), layers[-1])],
-            dim=dim,
-            layers=list(layers),
-            dropout=dropout,
-            exclude_target=exclude_target,
-        )
+        self.join([(Representation(matrix, layers, dropout), layers[-1])])
 
 
-class AML(Ensemble):
+class AML(Parts):
     """Attention matching function learning: ``x_ui = w · MLP(x ⊕ α ⊙ x)`` with ``x = p ⊕ q``.
 
     Cui, Qin and Ren (2022). Point estimates. Arguments as :class:`ARL`.
@@ -122,18 +116,12 @@ class AML(Ensemble):
         dropout: float = 0.0,
         exclude_target: bool = True,
     ):
+        super().__init__(histories)
         matrix = MultiHot(histories, dim, exclude_target=exclude_target)
-        super().__init__(
-            histories,
-            [(Matching(matrix, layers, dropout), layers[-1])],
-            dim=dim,
-            layers=list(layers),
-            dropout=dropout,
-            exclude_target=exclude_target,
-        )
+        self.join([(Matching(matrix, layers, dropout), layers[-1])])
 
 
-class DACR(Ensemble):
+class DACR(Parts):
     """ARL and AML, each with maps of its own, under one layer: ``x_ui = w · [z_ARL ⊕ z_AML]``.
 
     Cui, Qin and Ren, "Deep Collaborative Recommendation Algorithm Based on Attention Mechanism"
@@ -158,18 +146,14 @@ class DACR(Ensemble):
         dropout: float = 0.0,
         exclude_target: bool = True,
     ):
+        super().__init__(histories)
+
         def matrix() -> MultiHot:
             return MultiHot(histories, dim, exclude_target=exclude_target)
 
-        super().__init__(
-            histories,
+        self.join(
             [
                 (Representation(matrix(), arl_layers, dropout), arl_layers[-1]),
                 (Matching(matrix(), aml_layers, dropout), aml_layers[-1]),
-            ],
-            dim=dim,
-            arl_layers=list(arl_layers),
-            aml_layers=list(aml_layers),
-            dropout=dropout,
-            exclude_target=exclude_target,
+            ]
         )

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from bayes_recsys.data.batches import Batch
-from bayes_recsys.data.histories import Histories
-from bayes_recsys.models.ensemble import Ensemble
+from bayes_recsys.data.history import Histories
+from bayes_recsys.models.parts import Parts
+from bayes_recsys.nn.layers import tower
 from bayes_recsys.nn.multihot import MultiHot
-from bayes_recsys.nn.tower import tower
 
 RL_LAYERS, ML_LAYERS = (64,), (128, 64)
 
@@ -42,7 +42,7 @@ class RowBesideColumn(nn.Module):
         return self.tower(torch.cat(self.matrix(batch), dim=-1))
 
 
-class CFNetRL(Ensemble):
+class CFNetRL(Parts):
     """Representation learning of DeepCF: ``x_ui = w · (MLP_ReLU(Y_u*) ⊙ MLP_ReLU(Y_*i))``.
 
     Deng et al., "DeepCF: A Unified Framework of Representation Learning and Matching Function
@@ -70,17 +70,12 @@ class CFNetRL(Ensemble):
         layers: Sequence[int] = RL_LAYERS,
         exclude_target: bool = True,
     ):
+        super().__init__(histories)
         matrix = MultiHot(histories, dim, exclude_target=exclude_target)
-        super().__init__(
-            histories,
-            [(RowTimesColumn(matrix, layers), layers[-1])],
-            dim=dim,
-            layers=list(layers),
-            exclude_target=exclude_target,
-        )
+        self.join([(RowTimesColumn(matrix, layers), layers[-1])])
 
 
-class CFNetML(Ensemble):
+class CFNetML(Parts):
     """Matching-function learning of DeepCF: ``x_ui = w · MLP_ReLU(P Y_u* ⊕ Q Y_*i)``.
 
     Deng et al. (2019). Point estimates. Arguments as :class:`CFNetRL`.
@@ -94,17 +89,12 @@ class CFNetML(Ensemble):
         layers: Sequence[int] = ML_LAYERS,
         exclude_target: bool = True,
     ):
+        super().__init__(histories)
         matrix = MultiHot(histories, dim, exclude_target=exclude_target)
-        super().__init__(
-            histories,
-            [(RowBesideColumn(matrix, layers), layers[-1])],
-            dim=dim,
-            layers=list(layers),
-            exclude_target=exclude_target,
-        )
+        self.join([(RowBesideColumn(matrix, layers), layers[-1])])
 
 
-class CFNet(Ensemble):
+class CFNet(Parts):
     """Both parts of DeepCF, each with maps of its own, under one layer: ``x_ui = w · [z_RL ⊕ z_ML]``.
 
     Deng et al. (2019), trained together from the start. Point estimates.
@@ -126,17 +116,14 @@ class CFNet(Ensemble):
         ml_layers: Sequence[int] = ML_LAYERS,
         exclude_target: bool = True,
     ):
+        super().__init__(histories)
+
         def matrix() -> MultiHot:
             return MultiHot(histories, dim, exclude_target=exclude_target)
 
-        super().__init__(
-            histories,
+        self.join(
             [
                 (RowTimesColumn(matrix(), rl_layers), rl_layers[-1]),
                 (RowBesideColumn(matrix(), ml_layers), ml_layers[-1]),
-            ],
-            dim=dim,
-            rl_layers=list(rl_layers),
-            ml_layers=list(ml_layers),
-            exclude_target=exclude_target,
+            ]
         )

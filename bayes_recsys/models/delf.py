@@ -9,14 +9,14 @@ from torch import Tensor, nn
 from torch.nn.functional import embedding as look_up
 
 from bayes_recsys.data.batches import Batch
-from bayes_recsys.data.histories import Histories
-from bayes_recsys.families import Point
+from bayes_recsys.data.history import Histories
 from bayes_recsys.models.base import Model
 from bayes_recsys.nn.attention import Attended, Attention
-from bayes_recsys.nn.embedding import embedding
 from bayes_recsys.nn.entries import HistoryEntries
-from bayes_recsys.nn.tower import tower
-from bayes_recsys.scores import Scores
+from bayes_recsys.nn.layers import tower
+from bayes_recsys.nn.tables import embedding
+from bayes_recsys.scores.families import Point
+from bayes_recsys.scores.spec import Scores
 
 
 class Audience(nn.Module):
@@ -98,13 +98,7 @@ class DELF(Model):
         dropout: float = 0.0,
         scores: Scores | Point = Point(),
     ):
-        super().__init__(
-            histories,
-            embedding_dim=embedding_dim,
-            layers=list(layers),
-            dropout=dropout,
-            scores=scores,
-        )
+        super().__init__(histories)
         self.user = embedding(histories.n_users, embedding_dim)
         self.item = embedding(histories.n_items, embedding_dim)
         self.history = embedding(histories.n_items, embedding_dim)

@@ -8,15 +8,15 @@ import torch
 from torch import Tensor, nn
 
 from bayes_recsys.data.batches import Batch
-from bayes_recsys.data.histories import Histories
-from bayes_recsys.families import Point
+from bayes_recsys.data.history import Histories
 from bayes_recsys.models.base import Model
-from bayes_recsys.models.ensemble import Ensemble, Product
+from bayes_recsys.models.parts import Parts, Product
 from bayes_recsys.nn.attention import Attended, Attention
-from bayes_recsys.nn.embedding import embedding
 from bayes_recsys.nn.entries import HistoryEntries
-from bayes_recsys.nn.tower import tower
-from bayes_recsys.scores import Scores
+from bayes_recsys.nn.layers import tower
+from bayes_recsys.nn.tables import embedding
+from bayes_recsys.scores.families import Point
+from bayes_recsys.scores.spec import Scores
 
 LAYERS = (64, 32)
 
@@ -66,7 +66,7 @@ class ItemRelation(nn.Module):
         return self.tower(context * self.target(batch.item))
 
 
-class Affection(Ensemble):
+class Affection(Parts):
     """The user-item half of DRNet alone: ``x_ui = w · MLP_ReLU(u_u ⊙ v_i)``. Point estimates.
 
     Ji, Xiang and Li, "Dual Relations Network for Collaborative Filtering" (2020).
@@ -86,15 +86,10 @@ class Affection(Ensemble):
         layers: Sequence[int] = LAYERS,
         dropout: float = 0.2,
     ):
+        super().__init__(histories)
         # Small, as published; in the association these vectors are keys, and start at the size of others.
         part = affection(histories, embedding_dim, layers, dropout, start=0.01)
-        super().__init__(
-            histories,
-            [(part, layers[-1])],
-            embedding_dim=embedding_dim,
-            layers=list(layers),
-            dropout=dropout,
-        )
+        self.join([(part, layers[-1])])
 
 
 class Association(Model):
@@ -125,14 +120,7 @@ class Association(Model):
         scores: Scores | Point = Point(),
         beta: float = 0.5,
     ):
-        super().__init__(
-            histories,
-            embedding_dim=embedding_dim,
-            layers=list(layers),
-            dropout=dropout,
-            scores=scores,
-            beta=beta,
-        )
+        super().__init__(histories)
         self.relation = ItemRelation(histories, embedding_dim, layers, dropout, scores, beta)
         self.match = nn.Linear(self.relations * layers[-1], 1, bias=False)
 

@@ -6,11 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from bayes_recsys.data.batches import Batch
-from bayes_recsys.data.histories import Histories
+from bayes_recsys.data.history import Histories
 from bayes_recsys.models.base import Model
 from bayes_recsys.nn.attention import Attended
-from bayes_recsys.nn.embedding import embedding
-from bayes_recsys.nn.pool import pool
+from bayes_recsys.nn.pooling import pool
+from bayes_recsys.nn.tables import embedding
 
 
 class FISM(Model):
@@ -36,7 +36,7 @@ class FISM(Model):
     """
 
     def __init__(self, histories: Histories, *, embedding_dim: int = 32, alpha: float = 0.5):
-        super().__init__(histories, embedding_dim=embedding_dim, alpha=alpha)
+        super().__init__(histories)
         if not 0 <= alpha <= 1:
             raise ValueError(f"alpha must be in [0, 1], not {alpha}")
         self.alpha = alpha
@@ -55,6 +55,6 @@ class FISM(Model):
     def logits(self, batch: Batch, contexts: dict[str, Tensor]) -> Tensor:
         history = self.history(batch.history)
         even = history.new_zeros(len(batch.user), 1, history.shape[1])
-        pooled = pool(even, history, batch, self.alpha)
+        pooled = pool(even, history, batch.history_mask, batch.own, batch.inside, self.alpha)
         bias = self.user_bias(batch.user) + self.item_bias(batch.item).squeeze(-1)
         return bias + (pooled * self.item(batch.item)).sum(-1)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from torch import Tensor
 
 from bayes_recsys.data.batches import Batch
-from bayes_recsys.data.histories import Histories
-from bayes_recsys.families import Point
+from bayes_recsys.data.history import Histories
 from bayes_recsys.models.base import Model
 from bayes_recsys.nn.attention import Attended, Attention
-from bayes_recsys.nn.embedding import embedding
 from bayes_recsys.nn.entries import HistoryEntries
-from bayes_recsys.scores import Scores
+from bayes_recsys.nn.tables import embedding
+from bayes_recsys.scores.families import Point
+from bayes_recsys.scores.spec import Scores
 
 
 class NAIS(Model):
@@ -52,23 +52,11 @@ class NAIS(Model):
         beta: float = 0.5,
         hidden: int = 16,
     ):
-        super().__init__(
-            histories,
-            embedding_dim=embedding_dim,
-            energy=energy,
-            scores=scores,
-            beta=beta,
-            hidden=hidden,
-        )
-        if isinstance(scores, Scores) and scores.scope == "user":
-            raise ValueError(
-                "scores: scope='user' contradicts scores that differ by target; use "
-                "scope='interaction'"
-            )
+        super().__init__(histories)
         self.item = embedding(histories.n_items, embedding_dim)
         self.history = embedding(histories.n_items, embedding_dim)
         self.attention = Attention(
-            embedding_dim, energy=energy, scores=scores, beta=beta, hidden=hidden
+            embedding_dim, energy=energy, scores=scores, beta=beta, hidden=hidden, by_target=True
         )
 
     def attend(self, batch: Batch) -> dict[str, Attended]:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bayes_recsys.data.histories import Histories
-from bayes_recsys.models.ensemble import Concatenation, Ensemble, Product
-from bayes_recsys.nn.embedding import embedding
-from bayes_recsys.nn.tower import tower
+from bayes_recsys.data.history import Histories
+from bayes_recsys.models.parts import Concatenation, Parts, Product
+from bayes_recsys.nn.layers import tower
+from bayes_recsys.nn.tables import embedding
 
 LAYERS = (64, 32, 16)
 
 
-class GMF(Ensemble):
+class GMF(Parts):
     """Generalised matrix factorisation: ``x_ui = w · (p_u ⊙ q_i)``.
 
     He et al., "Neural Collaborative Filtering" (2017), section 3.2. Point estimates, no history.
@@ -30,11 +30,11 @@ class GMF(Ensemble):
     """
 
     def __init__(self, histories: Histories, *, embedding_dim: int = 32):
-        part = _product(histories, embedding_dim)
-        super().__init__(histories, [(part, embedding_dim)], embedding_dim=embedding_dim)
+        super().__init__(histories)
+        self.join([(_product(histories, embedding_dim), embedding_dim)])
 
 
-class MLP(Ensemble):
+class MLP(Parts):
     """``x_ui = w · MLP_ReLU(p_u ⊕ q_i)``.
 
     He et al., "Neural Collaborative Filtering" (2017), section 3.3. Point estimates, no history.
@@ -54,12 +54,11 @@ class MLP(Ensemble):
         layers: Sequence[int] = LAYERS,
         dropout: float = 0.0,
     ):
-        part = _tower(histories, embedding_dim, layers, dropout)
-        options = {"embedding_dim": embedding_dim, "layers": list(layers), "dropout": dropout}
-        super().__init__(histories, [(part, layers[-1])], **options)
+        super().__init__(histories)
+        self.join([(_tower(histories, embedding_dim, layers, dropout), layers[-1])])
 
 
-class NeuMF(Ensemble):
+class NeuMF(Parts):
     """GMF and MLP, each with vectors of its own, under one last layer:
     ``x_ui = w · [p_u ⊙ q_i ⊕ MLP_ReLU(p'_u ⊕ q'_i)]``.
 
@@ -75,10 +74,10 @@ class NeuMF(Ensemble):
         layers: Sequence[int] = LAYERS,
         dropout: float = 0.0,
     ):
+        super().__init__(histories)
         gmf = _product(histories, embedding_dim)
         mlp = _tower(histories, embedding_dim, layers, dropout)
-        options = {"embedding_dim": embedding_dim, "layers": list(layers), "dropout": dropout}
-        super().__init__(histories, [(gmf, embedding_dim), (mlp, layers[-1])], **options)
+        self.join([(gmf, embedding_dim), (mlp, layers[-1])])
 
 
 def _product(histories: Histories, dim: int) -> Product:

@@ -1,20 +1,29 @@
-"""Attention over a history, the only place where latent sites live."""
+"""Attention over a history or an audience, the only place where latent sites live."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
 
-from bayes_recsys.distributions import LEARNED_SCALES, RandomFamily, Score
-from bayes_recsys.families import Point
 from bayes_recsys.nn.energies import energy as make_energy
-from bayes_recsys.nn.entries import AudienceEntries, Entries
+from bayes_recsys.nn.entries import Entries
 from bayes_recsys.nn.scale import Scale
-from bayes_recsys.nn.simplex import simplex
-from bayes_recsys.scores import Scores
+from bayes_recsys.nn.weights import simplex
+from bayes_recsys.scores.distribution import (
+    LARGEST_LOG_MEAN,
+    LEARNED_SCALES,
+    RandomFamily,
+    Score,
+)
+from bayes_recsys.scores.families import Point
+from bayes_recsys.scores.spec import Scores
 
+OVER = ("history", "audience")
+# Energies are what they are up to here; beyond they grow ever slower, to no more than LARGEST_LOG_MEAN.
+LARGEST_EXACT = 30.0
 # ln of the contextual prior's means is held within this before they are normalised.
 PRIOR_RANGE = 10.0
 # Where a learned scale of the prior starts. The guide's starts as wide as the prior.
@@ -36,6 +45,8 @@ class Attention(nn.Module):
     two-layer network on the key, normalised over the valid history. Here it averages to one, the
     level of ``exp(0)``, so that prior and guide live on the same scale.
 
+    Energies beyond 30 (scores beyond ``e^30``) are bounded by 40, smoothly.
+
     Args:
         dim: Length ``K`` of queries and keys.
         energy: ``"dot"``, ``"prod"`` or ``"concat"``.
@@ -43,9 +54,13 @@ class Attention(nn.Module):
         beta: Smoothing ``0 < β ≤ 1``.
         tau: Sharpening ``τ ≥ 1``.
         hidden: Width of the energy network and of the prior's.
+        over: What is attended over: ``"history"``, the user's, the same for all targets, or
+            ``"audience"``, each target its own.
+        by_target: Whether queries over a history differ by target. Over audiences everything does.
 
     Raises:
-        ValueError: β, τ or ``hidden`` is out of range, or the energy is unknown.
+        ValueError: β, τ or ``hidden`` is out of range, energy or ``over`` is unknown, or the scores
+            have the scope ``"user"`` and differ by target.
     """
 
     def __init__(
@@ -57,6 +72,8 @@ class Attention(nn.Module):
         beta: float = 0.5,
         tau: float = 1.0,
         hidden: int = 16,
+        over: str = "history",
+        by_target: bool = False,
     ):
         super().__init__()
         if not 0 < beta <= 1:
@@ -67,8 +84,17 @@ class Attention(nn.Module):
             raise ValueError(f"hidden must be at least 1, not {hidden}")
         if not isinstance(scores, Scores | Point):
             raise TypeError(f"scores must be Scores(guide=.., prior=..) or Point(), not {scores!r}")
+        if over not in OVER:
+            raise ValueError(f"over must be one of {', '.join(OVER)}, not {over!r}")
         self.energy = make_energy(energy, dim, hidden)
         self.scores, self.beta, self.tau = scores, beta, tau
+        self.over, self.by_target = over, by_target or over == "audience"
+        self.of_user = isinstance(scores, Scores) and scores.scope == "user"
+        if self.of_user and self.by_target:
+            raise ValueError(
+                "scope='user', one score for all of a user's targets, contradicts scores that differ by "
+                "target; use scope='interaction' or Point()"
+            )
         if isinstance(scores, Point):
             return
         start = PRIOR_SCALE if scores.prior.scale in LEARNED_SCALES else scores.prior.scale
@@ -89,20 +115,20 @@ class Attention(nn.Module):
         """Whether scores are latent (false for ``Point``)."""
         return isinstance(self.scores, Scores)
 
-    def forward(self, query: Tensor, entries: Entries, times: str | None = None) -> Attended:
+    def forward(self, query: Tensor, entries: Entries) -> Attended:
         """Attend: queries ``[G, C or 1, K]`` over the entries of a history or of audiences. Nothing
         is computed yet; see :class:`Attended`.
 
         Raises:
-            ValueError: The scope is ``"user"``, and queries or entries differ by target.
+            ValueError: Queries or entries are not what ``by_target`` and ``over`` say.
         """
-        differ = query.shape[-2] != 1 or isinstance(entries, AudienceEntries)
-        if self.is_random and self.scores.scope == "user" and differ:
+        if entries.over != self.over:
             raise ValueError(
-                "scope='user' is one score for all of a user's targets, but here queries or entries "
-                "differ by target; use scope='interaction' for this attention"
+                f"these are entries of the {entries.over}; say Attention(.., over={entries.over!r})"
             )
-        return Attended(self, query, entries, times)
+        if query.shape[-2] != 1 and not self.by_target:
+            raise ValueError("these queries differ by target; say Attention(.., by_target=True)")
+        return Attended(self, query, entries)
 
 
 @dataclass(frozen=True)
@@ -113,35 +139,32 @@ class Attended:
         attention: The module.
         query: ``[G, C or 1, K]``.
         entries: Keys and values.
-        times: Name of another site whose scores multiply these, or ``None``.
     """
 
     attention: Attention
     query: Tensor
     entries: Entries
-    times: str | None = None
 
     @property
-    def is_of_user(self) -> bool:
-        """Whether a score belongs to a user and an entry, not to each target."""
-        return self.attention.is_random and self.attention.scores.scope == "user"
-
-    @property
-    def site(self) -> Tensor:
+    def mask(self) -> Tensor:
         """Which scores there are, the shape of the latent site: ``[G, C, L]``, or ``[G, 1, L]`` with
         scope ``"user"``."""
         batch = self.entries.batch
-        return batch.history_mask[:, None] if self.is_of_user else self.entries.valid
+        return batch.history_mask[:, None] if self.attention.of_user else self.entries.valid
+
+    @cached_property
+    def energy(self) -> Tensor:
+        """``f(query, key)``, ``[G, C or 1, L]``, within ±40."""
+        return bounded(self.entries.of_pairs(self.attention.energy, self.query))
 
     def guide(self) -> Score:
         """Approximate posterior of the scores, mean ``exp(f(query, key))``, batch shape of the
         site."""
-        energy = self.entries.of_pairs(self.attention.energy, self.query)
-        return self._guide_family().distribution(energy.expand(self.site.shape))
+        return self._guide_family().distribution(self.energy.expand(self.mask.shape))
 
     def prior(self) -> Score:
         """Prior of the scores, batch shape of the site."""
-        return self._prior_family().distribution(self._prior_log_mean().expand(self.site.shape))
+        return self._prior_family().distribution(self._prior_log_mean().expand(self.mask.shape))
 
     def log_power(self, score: Tensor) -> Tensor:
         """``τ ln s`` of drawn scores, same shape."""
@@ -149,8 +172,7 @@ class Attended:
 
     def expected_log_power(self) -> Tensor:
         """``ln E[s^τ]`` under the guide, ``[G, C or 1, L]``: no sampling."""
-        energy = self.entries.of_pairs(self.attention.energy, self.query)
-        return self._guide_family().log_moment(energy, self.attention.tau)
+        return self._guide_family().log_moment(self.energy, self.attention.tau)
 
     def weights(self, log_power: Tensor) -> Tensor:
         """Attention weights ``[.., G, C, L]`` from ``τ ln s`` or ``ln E[s^τ]``."""
@@ -183,10 +205,10 @@ class Attended:
         if how == "constant":
             return self.query.new_zeros(())
         if how == "learned":
-            return self.attention.prior_level
+            return bounded(self.attention.prior_level)
         raw = self.entries.of_keys(self.attention.prior_network)  # [G, C or 1, L]
         raw = PRIOR_RANGE * torch.tanh(raw / PRIOR_RANGE)
-        valid = self.site.to(raw.dtype)
+        valid = self.mask.to(raw.dtype)
         if raw.shape[-2] == 1:  # the same keys for all targets: a product of matrices
             total = valid @ raw.exp().mT
         else:
@@ -197,10 +219,19 @@ class Attended:
         return raw - log_average
 
 
-def combined(attended: dict[str, Attended], log_power: dict[str, Tensor]) -> dict[str, Tensor]:
-    """``τ ln s`` or ``ln E[s^τ]`` of every site, where one site's scores multiply another's: their
-    logarithms add."""
-    return {
-        name: log_power[name] if site.times is None else log_power[name] + log_power[site.times]
-        for name, site in attended.items()
-    }
+def bounded(energy: Tensor) -> Tensor:
+    """The energy where it is within ±30; beyond, ``±(30 + 10 tanh((|f| - 30) / 10))``: bounded, and the
+    larger the energy the larger still, so that a gradient leads back.
+
+    Example:
+        >>> bounded(torch.tensor([1.5, -30.0, 35.0, 1e4]))
+        tensor([  1.5000, -30.0000,  34.6212,  40.0000])
+    """
+    with torch.no_grad():
+        low, high = energy.aminmax() if energy.numel() else (0.0, 0.0)
+        is_within = low >= -LARGEST_EXACT and high <= LARGEST_EXACT
+    if is_within:
+        return energy
+    inner = energy.clamp(-LARGEST_EXACT, LARGEST_EXACT)
+    room = LARGEST_LOG_MEAN - LARGEST_EXACT
+    return inner + room * ((energy - inner) / room).tanh()

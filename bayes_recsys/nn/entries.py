@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -12,8 +13,8 @@ from torch.nn.functional import embedding as look_up
 
 from bayes_recsys.data.batches import Batch
 from bayes_recsys.data.ragged import Ragged
-from bayes_recsys.nn.pool import pool
-from bayes_recsys.nn.simplex import simplex
+from bayes_recsys.nn.pooling import pool
+from bayes_recsys.nn.weights import simplex
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class HistoryEntries:
         value: ``[G, L, V]``.
     """
 
+    over: ClassVar = "history"
     batch: Batch
     key: Tensor
     value: Tensor
@@ -51,7 +53,8 @@ class HistoryEntries:
 
     def pool(self, log_score: Tensor, beta: float) -> Tensor:
         """``Σ_j α_j value_j`` from ``ln s``, shape ``[.., G, C, V]``."""
-        return pool(log_score, self.value, self.batch, beta)
+        batch = self.batch
+        return pool(log_score, self.value, batch.history_mask, batch.own, batch.inside, beta)
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,7 @@ class AudienceEntries:
         value: ``[M, K]``, of all users.
     """
 
+    over: ClassVar = "audience"
     batch: Batch
     code: Tensor
     valid: Tensor

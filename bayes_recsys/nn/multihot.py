@@ -6,9 +6,9 @@ from torch import Tensor, nn
 from torch.nn.functional import embedding as look_up
 
 from bayes_recsys.data.batches import Batch
-from bayes_recsys.data.histories import Histories
+from bayes_recsys.data.history import Histories
 from bayes_recsys.data.ragged import Ragged
-from bayes_recsys.nn.embedding import embedding
+from bayes_recsys.nn.tables import embedding
 
 
 class MultiHot(nn.Module):
@@ -42,7 +42,8 @@ class MultiHot(nn.Module):
             return row, column
         user = batch.user[:, None].expand_as(batch.item)
         heard = self.audience.contains(batch.item.cpu(), user.cpu()).to(batch.item.device)
-        row = row - self.of_row(batch.item) * batch.own[..., None]
+        is_own = batch.own < batch.history.shape[1]
+        row = row - self.of_row(batch.item) * is_own[..., None]
         return row, column - self.of_column(batch.user)[:, None] * heard[..., None]
 
 

@@ -16,9 +16,9 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from bayes_recsys.inference.predict import Draws, draw
 from bayes_recsys.models.base import Model
-from bayes_recsys.recommend import recommend
+from bayes_recsys.posterior.draws import Draws, draw
+from bayes_recsys.posterior.recommendations import recommend
 
 USER_DIMS = ("chain", "draw", "user")
 TARGET_DIMS = (*USER_DIMS, "item")
@@ -173,7 +173,7 @@ def _dataset(model: Model, user: Tensor, item: Tensor, draws: Draws) -> xr.Datas
     for name, codes in draws.codes.items():
         if codes.ndim == 2:
             dim, ids = "history", known.item_ids
-            real = torch.arange(codes.shape[-1]) < known.entries.lengths[user][:, None]
+            real = torch.arange(codes.shape[-1]) < known.history.lengths[user][:, None]
         else:
             dim, ids = "audience", known.user_ids
             real = draws.valid[name]

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pandas as pd
 import torch
 from torch.distributions import kl_divergence
 
 from bayes_recsys.data.batches import candidates
-from bayes_recsys.distributions import LEARNED_SCALES
-from bayes_recsys.inference.predict import draw
 from bayes_recsys.models.base import Model
+from bayes_recsys.posterior.draws import draw
+from bayes_recsys.scores.distribution import LEARNED_SCALES
+from bayes_recsys.streams import stream
 
 DRAWS = 10
 
@@ -65,9 +65,9 @@ def score_summary(
         raise ValueError("the model is deterministic: it has no scores to summarise")
     if min(users, items) < 1:
         raise ValueError(f"users and items must be at least 1, not {users} and {items}")
-    rng = np.random.default_rng(seed)
+    rng = stream("score summary", seed)
     known = model.histories
-    has_history = known.entries.lengths.nonzero()[:, 0].numpy()
+    has_history = known.history.lengths.nonzero()[:, 0].numpy()
     chosen = rng.choice(has_history, min(users, len(has_history)), replace=False)
     user = torch.from_numpy(chosen)
     item = torch.from_numpy(rng.integers(known.n_items, size=(len(chosen), items)))
@@ -81,8 +81,8 @@ def score_summary(
         if not site.attention.is_random:
             continue
         q, p = site.guide(), site.prior()
-        floor = p.family.divergence_floor(q.family).to(q.log_mean).expand(site.site.shape)
-        kl, floor = (values[site.site].mean().item() for values in (kl_divergence(q, p), floor))
+        floor = p.family.divergence_floor(q.family).to(q.log_mean).expand(site.mask.shape)
+        kl, floor = (values[site.mask].mean().item() for values in (kl_divergence(q, p), floor))
         contraction = torch.full_like(q.log_mean, torch.nan)
         if site.attention.scores.guide.scale in LEARNED_SCALES:
             contraction = 1 - q.variance_log / p.variance_log
@@ -90,8 +90,8 @@ def score_summary(
             "kl": kl,
             "floor": floor,
             "excess": kl - floor,
-            "spread": _within(q.log_mean - p.log_mean, site.site),
-            "contraction": contraction[site.site].mean().item(),
+            "spread": _within(q.log_mean - p.log_mean, site.mask),
+            "contraction": contraction[site.mask].mean().item(),
             "effective": _effective(posterior.weights[name], posterior.valid[name]),
             "prior_effective": _effective(prior.weights[name], prior.valid[name]),
         }

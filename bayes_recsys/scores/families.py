@@ -15,7 +15,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from bayes_recsys.distributions import RandomFamily
+from bayes_recsys.scores.distribution import RandomFamily
 
 EULER = 0.5772156649015329
 LOG_ROOT_2PI = 0.5 * math.log(2 * math.pi)
@@ -211,5 +211,4 @@ def _newton(log_a: Tensor, y: Tensor) -> Tensor:
     return log_a - (trigamma.log() - y.log()) / slope
 
 
-Family = Point | LogNormal | Gamma | Weibull
-FAMILIES = {family.__name__: family for family in (Point, LogNormal, Gamma, Weibull)}
+Family = Point | RandomFamily

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bayes_recsys.distributions import RandomFamily
-from bayes_recsys.families import Family, LogNormal, Point
+from bayes_recsys.scores.distribution import RandomFamily
+from bayes_recsys.scores.families import Family, LogNormal, Point
 
 SCOPES = ("user", "interaction")
 PRIOR_MEANS = ("constant", "learned", "contextual")
@@ -15,7 +15,7 @@ PRIOR_MEANS = ("constant", "learned", "contextual")
 class Scores:
     """Latent attention scores: their prior, their guide, and how often each is drawn.
 
-    Give :class:`~bayes_recsys.families.Point` in place of ``Scores`` for deterministic attention.
+    Give :class:`~bayes_recsys.scores.families.Point` in place of ``Scores`` for deterministic attention.
 
     Args:
         guide: Family of the approximate posterior, its mean ``exp(energy)``.

@@ -10,7 +10,7 @@ from scipy.sparse import csr_array
 from sklearn.feature_extraction.text import TfidfTransformer
 
 from bayes_recsys.data.ragged import Ragged
-from bayes_recsys.data.split import Split
+from bayes_recsys.data.splits import Split
 
 
 @dataclass(frozen=True)
@@ -21,17 +21,38 @@ class Histories:
         user_ids: User ids as text, shape ``[M]``.
         item_ids: Item ids as text, shape ``[N]``.
         titles: Item titles, shape ``[N]``, or ``None``.
-        entries: History ``R_u`` of every user, cut to the longest allowed length.
+        history: Items ``R_u`` of every user in the training part, cut to the longest allowed length.
         audience: Users ``R_i`` of every item in the training part, never cut.
         known: Items of every user in the data: never recommended again. Models do not see them.
+        user_features: What else is known of every user, ``[M, F]``, or ``None``. No model of this
+            package uses it; one of your own can.
+        item_features: What else is known of every item, ``[N, F]``, or ``None``.
+
+    Raises:
+        ValueError: Features are not a finite matrix with a row for every user or item.
     """
 
     user_ids: np.ndarray
     item_ids: np.ndarray
     titles: np.ndarray | None
-    entries: Ragged
+    history: Ragged
     audience: Ragged
     known: Ragged
+    user_features: torch.Tensor | None = None
+    item_features: torch.Tensor | None = None
+
+    def __post_init__(self) -> None:
+        for name, rows in (("user_features", self.n_users), ("item_features", self.n_items)):
+            given = getattr(self, name)
+            if given is None:
+                continue
+            matrix = torch.as_tensor(given, dtype=torch.float32)
+            if matrix.ndim != 2 or len(matrix) != rows or not matrix.isfinite().all():
+                raise ValueError(
+                    f"{name} must be a finite matrix of {rows} rows, one for every "
+                    f"{name.split('_')[0]} in the order of its codes, not {tuple(matrix.shape)}"
+                )
+            object.__setattr__(self, name, matrix)
 
     @property
     def n_users(self) -> int:
@@ -51,7 +72,13 @@ class Histories:
         return _codes(self.item_ids, ids, "item")
 
 
-def histories(split: Split, *, max_length: int = 400) -> Histories:
+def histories(
+    split: Split,
+    *,
+    max_length: int = 400,
+    user_features: torch.Tensor | np.ndarray | None = None,
+    item_features: torch.Tensor | np.ndarray | None = None,
+) -> Histories:
     """Histories from training interactions only, long ones cut by TF-IDF.
 
     Document = history, word = item. Every count is 1, so the weight of an item is its smoothed
@@ -62,9 +89,11 @@ def histories(split: Split, *, max_length: int = 400) -> Histories:
     Args:
         split: The split whose training part is used.
         max_length: Longest history, at least 1.
+        user_features: Kept for models that use them, ``[M, F]``; rows are those of ``user_ids``.
+        item_features: The same of items, ``[N, F]``; rows are those of ``item_ids``.
 
     Raises:
-        ValueError: ``max_length`` is below 1.
+        ValueError: ``max_length`` is below 1, or features have another number of rows.
     """
     if max_length < 1:
         raise ValueError(f"max_length must be at least 1, not {max_length}")
@@ -83,9 +112,11 @@ def histories(split: Split, *, max_length: int = 400) -> Histories:
         user_ids=data.user_ids,
         item_ids=data.item_ids,
         titles=data.titles,
-        entries=Ragged.from_pairs(train.rows[kept], train.values[kept], data.n_users),
+        history=Ragged.from_pairs(train.rows[kept], train.values[kept], data.n_users),
         audience=Ragged.from_pairs(train.values, train.rows, data.n_items),
         known=split.items_by_user(),
+        user_features=user_features,
+        item_features=item_features,
     )
 
 

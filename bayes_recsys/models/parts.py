@@ -8,22 +8,22 @@ import torch
 from torch import Tensor, nn
 
 from bayes_recsys.data.batches import Batch
-from bayes_recsys.data.histories import Histories
 from bayes_recsys.models.base import Model
 from bayes_recsys.nn.attention import Attended
 
 
-class Ensemble(Model):
+class Parts(Model):
     """``x_ui = w · [z¹_ui ⊕ z²_ui ⊕ ..]``: predictive vectors of deterministic parts under one layer.
 
-    Args:
-        histories: Vocabularies and histories.
-        parts: Modules from a batch to a predictive vector ``[G, C, D]``, each with its length ``D``.
-        options: As in :class:`~bayes_recsys.models.base.Model`.
+    A subclass's constructor makes the parts and calls :meth:`join`.
     """
 
-    def __init__(self, histories: Histories, parts: Sequence[tuple[nn.Module, int]], **options):
-        super().__init__(histories, **options)
+    def join(self, parts: Sequence[tuple[nn.Module, int]]) -> None:
+        """Put the parts under a last layer.
+
+        Args:
+            parts: Modules from a batch to a predictive vector ``[G, C, D]``, each with its length ``D``.
+        """
         self.parts = nn.ModuleList([part for part, _ in parts])
         self.match = nn.Linear(sum(dim for _, dim in parts), 1, bias=False)
 

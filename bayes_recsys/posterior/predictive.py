@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import dropout, logsigmoid
+from torch.nn.functional import dropout
 
-from bayes_recsys.data.histories import Histories
-from bayes_recsys.inference.predict import draw_logits
+from bayes_recsys.data.history import Histories
+from bayes_recsys.likelihoods import Likelihood, NoProbability
 from bayes_recsys.models.base import Model
+from bayes_recsys.posterior.draws import draw_logits
+from bayes_recsys.streams import torch_seed
 
 
 def as_predictive(scorer: Predictive | Model) -> Predictive:
@@ -32,11 +33,16 @@ def as_predictive(scorer: Predictive | Model) -> Predictive:
 
 
 class Predictive:
-    """Draws of logits. The predictive probability is the mean of their sigmoids."""
+    """Draws of logits. The predictive probability is the mean of their probabilities."""
 
     @property
     def histories(self) -> Histories:
         """Those of the model or models."""
+        raise NotImplementedError
+
+    @property
+    def likelihood(self) -> Likelihood:
+        """What the model or models were fitted to observe; it decides what a probability is."""
         raise NotImplementedError
 
     def draw_logits(self, user: Tensor, item: Tensor) -> Tensor:
@@ -76,6 +82,10 @@ class Posterior(Predictive):
     def histories(self) -> Histories:
         return self.model.histories
 
+    @property
+    def likelihood(self) -> Likelihood:
+        return self.model.likelihood
+
     def draw_logits(self, user: Tensor, item: Tensor) -> Tensor:
         return draw_logits(
             self.model, user, item, draws=self.draws, source=self.source, seed=self.seed
@@ -95,29 +105,39 @@ class DeepEnsemble(Predictive):
 
     Raises:
         ValueError: There are fewer than two models, something is no model, or they have different
-            histories.
+            histories or likelihoods.
     """
 
     def __init__(self, models: Sequence[Model]):
         if len(models) < 2 or not all(isinstance(one, Model) for one in models):
             raise ValueError("an ensemble needs at least two models of this package")
-        first = models[0].histories.entries.values
-        if not all(torch.equal(first, one.histories.entries.values) for one in models):
+        first = models[0].histories.history.values
+        if not all(torch.equal(first, one.histories.history.values) for one in models):
             raise ValueError("the models of an ensemble must be of the same split")
+        if any(one.likelihood != models[0].likelihood for one in models):
+            raise ValueError("the models of an ensemble must be fitted with the same likelihood")
         self.models = list(models)
 
     @property
     def histories(self) -> Histories:
         return self.models[0].histories
 
+    @property
+    def likelihood(self) -> Likelihood:
+        return self.models[0].likelihood
+
     def draw_logits(self, user: Tensor, item: Tensor) -> Tensor:
         return torch.stack([model.score(user, item) for model in self.models])
 
     def score(self, user: Tensor, item: Tensor) -> Tensor:
-        """Log predictive probability ``ln 1/S Σ_s σ(x⁽ˢ⁾)``."""
+        """Log predictive probability ``ln 1/S Σ_s p(x⁽ˢ⁾)``; where the likelihood knows none, the mean
+        logit."""
         # In double precision: 1e-8 of a probability near 1 tells two items apart.
         logits = self.draw_logits(user, item).double()
-        return logsigmoid(logits).logsumexp(0) - math.log(len(self.models))
+        try:
+            return self.likelihood.probability(logits).mean(0).log()
+        except NoProbability:
+            return logits.mean(0)
 
 
 @dataclass(frozen=True)
@@ -153,10 +173,14 @@ class MCDropout(Predictive):
     def histories(self) -> Histories:
         return self.model.histories
 
+    @property
+    def likelihood(self) -> Likelihood:
+        return self.model.likelihood
+
     def draw_logits(self, user: Tensor, item: Tensor) -> Tensor:
         drawn = []
         with torch.random.fork_rng():
-            torch.manual_seed(self.seed)
+            torch.manual_seed(torch_seed("dropout", self.seed))
             for _ in range(self.draws):
                 with _one_network(self.model):
                     drawn.append(self.model.score(user, item))

@@ -15,12 +15,13 @@ from scipy import stats
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from bayes_recsys.data.histories import check_split
-from bayes_recsys.data.split import Split
+from bayes_recsys.data.history import check_split
+from bayes_recsys.data.splits import Split
 from bayes_recsys.evaluation.metrics import METRICS, all_metrics, coverage, gini, novelty
 from bayes_recsys.evaluation.protocols import cases
 from bayes_recsys.models.base import Model
-from bayes_recsys.predictive import Predictive
+from bayes_recsys.posterior.predictive import Predictive
+from bayes_recsys.streams import stream
 
 KS = (5, 10, 20, 50)
 
@@ -77,7 +78,7 @@ class Evaluation:
                 n_resamples=resamples,
                 method="percentile",
                 batch=100,
-                rng=np.random.default_rng(0),
+                rng=stream("bootstrap", 0),
             ).confidence_interval
             low, high = interval.low, interval.high
         return pd.DataFrame({"mean": mean, "low": low, "high": high}, index=self.per_user.columns)
@@ -147,7 +148,7 @@ def evaluate(
     for user, candidates, relevant in todo:
         for of_case in (np.array(user), candidates, relevant):
             digest.update(of_case.tobytes())
-        shuffled = np.random.default_rng([seed, user]).permutation(len(candidates))
+        shuffled = stream("tie-break", seed, user).permutation(len(candidates))
         candidates, relevant = candidates[shuffled], relevant[shuffled]
         score = scorer.score(torch.tensor([user]), torch.from_numpy(candidates)[None])
         if not isinstance(score, Tensor) or score.shape != (1, len(candidates)):

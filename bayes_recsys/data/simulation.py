@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bayes_recsys.data.interactions import Interactions
+from bayes_recsys.streams import stream
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ def synthetic(
     fewest, most = length
     if not 1 <= fewest <= most < n_items:
         raise ValueError(f"length must satisfy 1 <= fewest <= most < n_items, not {length}")
-    rng = np.random.default_rng(seed)
+    rng = stream("synthetic", seed)
     centre = rng.normal(size=(groups, dim)) * np.sqrt(6.0 / dim)
     # A target and a history entry of one item are the same thing seen from two sides.
     taste, kind = rng.integers(groups, size=n_users), rng.integers(groups, size=n_items)

@@ -17,6 +17,9 @@ SMALLEST_SCALE, LARGEST_SCALE = 1e-3, 5.0
 LEARNED_SCALES = ("learned", "amortised")
 # Draws of ln s are held within this, where exp and its gradient are finite in single precision.
 LARGEST_LOG = 80.0
+# ln E[s] has to be within this, so that only the far tails of the noise are ever held: a density at a
+# value that was held would push the mean further out.
+LARGEST_LOG_MEAN = 40.0
 
 
 @dataclass(frozen=True)
@@ -116,11 +119,16 @@ class Score(TorchDistribution):
     Draws are reparameterised in ``log_mean`` and in the family's scale.
 
     Args:
-        log_mean: ``ln E[s]``, any shape; the batch shape.
+        log_mean: ``ln E[s]``, between -40 and 40, any shape; the batch shape.
         family: The family of the noise.
+
+    Raises:
+        ValueError: With validation on, ``log_mean`` is out of range.
     """
 
-    arg_constraints: ClassVar = {"log_mean": constraints.real}
+    arg_constraints: ClassVar = {
+        "log_mean": constraints.interval(-LARGEST_LOG_MEAN, LARGEST_LOG_MEAN)
+    }
     support = constraints.positive
     has_rsample = True
 

@@ -6,22 +6,21 @@ import json
 import os
 import shutil
 import tempfile
-from dataclasses import fields, is_dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 
-import bayes_recsys.models as models
-from bayes_recsys.data.histories import Histories
+from bayes_recsys.data.history import Histories
 from bayes_recsys.data.ragged import Ragged
-from bayes_recsys.families import FAMILIES
+from bayes_recsys.likelihoods import Likelihood
 from bayes_recsys.models.base import Model
-from bayes_recsys.scores import Scores
+from bayes_recsys.models.options import Options
+from bayes_recsys.records import RecordError, from_record, to_record
 
-FORMAT = 3
-# The dataclasses that may be an option of a model.
-OPTIONS = {"Scores": Scores, **FAMILIES}
+FORMAT = 4
+ROWS = ("history", "audience", "known")
+FEATURES = ("user_features", "item_features")
 
 
 class ModelFolderError(ValueError):
@@ -29,15 +28,15 @@ class ModelFolderError(ValueError):
 
 
 def save_model(model: Model, folder: str | Path) -> None:
-    """Write weights, options and vocabularies.
+    """Write weights, options, likelihood and vocabularies.
 
     The folder appears complete or not at all: it is written beside and renamed. A model folder
     that exists is replaced; anything else of that name is left alone.
 
     ==================  =================================================================
     ``weights.pt``      the ``state_dict``
-    ``options.json``    class name and constructor options
-    ``histories.npz``   vocabularies, histories, audiences, known items: plain arrays
+    ``options.json``    classes and options of model and likelihood
+    ``histories.npz``   vocabularies, histories, audiences, known items, features: plain arrays
     ==================  =================================================================
 
     Raises:
@@ -49,20 +48,20 @@ def save_model(model: Model, folder: str | Path) -> None:
         raise ModelFolderError(f"{folder}: exists and is not a model folder; name another")
     folder.parent.mkdir(parents=True, exist_ok=True)
     h = model.histories
-    arrays = {
-        "user_ids": h.user_ids,
-        "item_ids": h.item_ids,
-        "entries_offsets": h.entries.offsets.numpy(),
-        "entries_values": h.entries.values.numpy(),
-        "audience_offsets": h.audience.offsets.numpy(),
-        "audience_values": h.audience.values.numpy(),
-        "known_offsets": h.known.offsets.numpy(),
-        "known_values": h.known.values.numpy(),
-    }
-    if h.titles is not None:
-        arrays["titles"] = h.titles
-    options = {name: _encode(name, value) for name, value in model.options.items()}
-    about = {"format": FORMAT, "class": type(model).__name__, "options": options}
+    arrays = {"user_ids": h.user_ids, "item_ids": h.item_ids}
+    for name in ROWS:
+        rows = getattr(h, name)
+        arrays[f"{name}_offsets"], arrays[f"{name}_values"] = rows.offsets, rows.values
+    optional = {name: getattr(h, name) for name in ("titles", *FEATURES)}
+    arrays |= {name: value for name, value in optional.items() if value is not None}
+    try:
+        about = {
+            "format": FORMAT,
+            "model": model.options.record(),
+            "likelihood": to_record(model.likelihood),
+        }
+    except RecordError as error:
+        raise ModelFolderError(f"an option of {type(model).__name__}: {error}") from error
     scratch = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
     try:
         torch.save(model.state_dict(), scratch / "weights.pt")
@@ -81,15 +80,18 @@ def save_model(model: Model, folder: str | Path) -> None:
         os.replace(scratch, folder)
 
 
-def load_model(folder: str | Path, model_class: type[Model] | None = None) -> Model:
-    """Load what :func:`save_model` wrote. Nothing in the folder is executed.
+def load_model(folder: str | Path) -> Model:
+    """Load what :func:`save_model` wrote. Nothing in the folder is executed or imported.
+
+    Classes of one's own (models, families, likelihoods) are found by name among those defined in the
+    running program: import the file that defines them first.
 
     Args:
         folder: The model folder.
-        model_class: The class of the model, if it is not one of :mod:`bayes_recsys.models`.
 
     Raises:
-        ModelFolderError: A file is missing, empty, truncated or does not fit the others.
+        ModelFolderError: A file is missing, empty, truncated or does not fit the others, or a class is
+            not defined in this program.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -97,27 +99,22 @@ def load_model(folder: str | Path, model_class: type[Model] | None = None) -> Mo
     about = _read(folder / "options.json", lambda path: json.loads(path.read_text()))
     if not isinstance(about, dict) or about.get("format") != FORMAT:
         raise ModelFolderError(f"{folder / 'options.json'}: not a model of format {FORMAT}")
-    name = about.get("class")
-    if model_class is None:
-        if name not in models.__all__:
-            raise ModelFolderError(
-                f"{folder / 'options.json'}: {name!r} is no model of this package; pass its class "
-                "as model_class="
-            )
-        model_class = getattr(models, name)
-    if model_class.__name__ != name:
-        raise ModelFolderError(f"{folder}: holds a {name}, not a {model_class.__name__}")
     histories = _read(folder / "histories.npz", _load_histories)
     weights = _read(
         folder / "weights.pt", lambda path: torch.load(path, weights_only=True, map_location="cpu")
     )
     try:
-        options = {key: _decode(value) for key, value in about["options"].items()}
-        with torch.random.fork_rng():  # initial weights, soon replaced
-            model = model_class(histories, **options)
+        options = Options.of_record(about["model"], Model)
+        likelihood = from_record(about["likelihood"], Likelihood)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelFolderError(f"{folder / 'options.json'}: {error}") from error
+    try:
+        with torch.random.fork_rng(devices=[]):  # initial weights, soon replaced
+            model = options.build(histories)
         model.load_state_dict(weights)
     except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
         raise ModelFolderError(f"{folder}: its files do not fit together: {error}") from error
+    model.likelihood = likelihood
     return model.eval()
 
 
@@ -141,24 +138,7 @@ def _load_histories(path: Path) -> Histories:
             name: Ragged(
                 *(torch.from_numpy(file[f"{name}_{part}"]) for part in ("offsets", "values"))
             )
-            for name in ("entries", "audience", "known")
+            for name in ROWS
         }
-        titles = file.get("titles")
-        return Histories(file["user_ids"], file["item_ids"], titles, **rows)
-
-
-def _encode(name: str, value):
-    if is_dataclass(value):
-        parts = {f.name: _encode(f.name, getattr(value, f.name)) for f in fields(value)}
-        return {"class": type(value).__name__, **parts}
-    try:
-        json.dumps(value)
-    except TypeError as error:
-        raise ModelFolderError(f"option {name}={value!r} cannot be saved: {error}") from error
-    return value
-
-
-def _decode(value):
-    if isinstance(value, dict) and "class" in value:
-        return OPTIONS[value["class"]](**{k: _decode(v) for k, v in value.items() if k != "class"})
-    return value
+        features = {name: file[name] for name in FEATURES if name in file}
+        return Histories(file["user_ids"], file["item_ids"], file.get("titles"), **rows, **features)

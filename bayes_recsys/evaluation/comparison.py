@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from bayes_recsys.evaluation.evaluate import Evaluation
+from bayes_recsys.evaluation.ranking import Evaluation
 
 
 def compare(

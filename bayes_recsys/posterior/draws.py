@@ -10,7 +10,8 @@ from torch import Tensor
 
 from bayes_recsys.data.batches import Batch, candidates
 from bayes_recsys.models.base import Model, evaluating
-from bayes_recsys.nn.attention import Attended, combined
+from bayes_recsys.nn.attention import Attended
+from bayes_recsys.streams import torch_seed
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ def draw(
     draws: int = 200,
     source: str = "posterior",
     seed: int = 0,
-    entries: int = 2_000_000,
+    at_once: int = 2_000_000,
 ) -> Draws:
     """Independent draws of every site, and what follows from them.
 
@@ -54,7 +55,7 @@ def draw(
         draws: Number of draws ``S``.
         source: ``"posterior"`` (through the guide) or ``"prior"``.
         seed: Seed of the draws; the caller's random state is left alone.
-        entries: Most score entries ``draws · G · C · L`` computed at once; one draw of all is the
+        at_once: Most score entries ``draws · G · C · L`` computed at once; one draw of all is the
             least.
 
     Raises:
@@ -63,16 +64,16 @@ def draw(
     batch = _checked(model, user, item, draws, source)
     logits, scores, weights = [], {}, {}
     with evaluating(model), torch.random.fork_rng():
-        torch.manual_seed(seed)
+        torch.manual_seed(torch_seed(f"draws from the {source}", seed))
         attended = model.attend(batch)
         valid = {name: site.entries.valid for name, site in attended.items()}
-        for drawn, powers, part in _parts(model, batch, attended, draws, source, entries):
+        for drawn, strengths, part in _parts(model, batch, attended, draws, source, at_once):
             for name, site in attended.items():
                 if name in drawn:
-                    score = drawn[name].masked_fill(~site.site, torch.nan)
-                    score = score.squeeze(2) if site.is_of_user else score
+                    score = drawn[name].masked_fill(~site.mask, torch.nan)
+                    score = score.squeeze(2) if site.attention.of_user else score
                     scores.setdefault(name, []).append(score.cpu())
-                shown = site.weights(powers[name]).expand(len(part), *valid[name].shape)
+                shown = site.weights(strengths[name]).expand(len(part), *valid[name].shape)
                 shown = shown.masked_fill(~valid[name], torch.nan)
                 weights.setdefault(name, []).append(shown.cpu())
             logits.append(part)
@@ -94,13 +95,13 @@ def draw_logits(
     draws: int = 200,
     source: str = "posterior",
     seed: int = 0,
-    entries: int = 2_000_000,
+    at_once: int = 2_000_000,
 ) -> Tensor:
     """The logits ``[S, G, C]`` of :func:`draw`, which takes the same arguments; nothing else is kept."""
     batch = _checked(model, user, item, draws, source)
     with evaluating(model), torch.random.fork_rng():
-        torch.manual_seed(seed)
-        parts = _parts(model, batch, model.attend(batch), draws, source, entries)
+        torch.manual_seed(torch_seed(f"draws from the {source}", seed))
+        parts = _parts(model, batch, model.attend(batch), draws, source, at_once)
         return torch.cat([logits for _, _, logits in parts])
 
 
@@ -118,12 +119,12 @@ def _parts(
     attended: dict[str, Attended],
     draws: int,
     source: str,
-    entries: int,
+    at_once: int,
 ) -> Iterator[tuple[dict[str, Tensor], dict[str, Tensor], Tensor]]:
-    """Some draws at a time: scores of random sites, ``τ ln s`` of all, logits ``[.., G, C]``."""
+    """Some draws at a time: scores of random sites, strengths of all, logits ``[.., G, C]``."""
     shape = batch.item.shape
     widest = max([shape.numel(), *(site.entries.valid.numel() for site in attended.values())])
-    chunk = max(1, entries // widest)
+    chunk = max(1, at_once // widest)
     for start in range(0, draws, chunk):
         size = min(chunk, draws - start)
         drawn = {
@@ -131,10 +132,11 @@ def _parts(
             for name, site in attended.items()
             if site.attention.is_random
         }
-        powers = {
-            name: site.log_power(drawn[name]) if name in drawn else site.expected_log_power()
-            for name, site in attended.items()
-        }
-        powers = combined(attended, powers)
-        contexts = {name: site.context(powers[name]) for name, site in attended.items()}
-        yield drawn, powers, model.logits(batch, contexts).expand(size, *shape).cpu()
+        strengths = model.strengths(
+            {
+                name: site.log_power(drawn[name]) if name in drawn else site.expected_log_power()
+                for name, site in attended.items()
+            }
+        )
+        logits = model.logits_of(batch, attended, strengths)
+        yield drawn, strengths, logits.expand(size, *shape).cpu()

@@ -10,7 +10,7 @@ import torch
 from tqdm.auto import tqdm
 
 from bayes_recsys.models.base import Model
-from bayes_recsys.predictive import Predictive, as_predictive
+from bayes_recsys.posterior.predictive import Predictive, as_predictive
 
 
 def recommend(
@@ -22,11 +22,11 @@ def recommend(
 ) -> pd.DataFrame:
     """Top-``k`` items per user among those the user has nowhere in the data.
 
-    Items are ranked by ``score``, as :func:`~bayes_recsys.evaluation.evaluate.evaluate` ranks them; for
+    Items are ranked by ``score``, as :func:`~bayes_recsys.evaluation.ranking.evaluate` ranks them; for
     the best ``k`` logits are then drawn, for their spread.
 
     Args:
-        predictive: A :class:`~bayes_recsys.predictive.Posterior`, ``DeepEnsemble`` or ``MCDropout``; a
+        predictive: A :class:`~bayes_recsys.posterior.predictive.Posterior`, ``DeepEnsemble`` or ``MCDropout``; a
             model is its posterior.
         users: User ids; ``None`` for all that a model can rank for, which are those with a
             training row.
@@ -57,7 +57,7 @@ def recommend(
         raise ValueError(f"k must be at least 1, not {k}")
     predictive = as_predictive(predictive)
     known = predictive.histories
-    trained = known.entries.lengths > 0
+    trained = known.history.lengths > 0
     codes = known.user_codes(known.user_ids[trained.numpy()] if users is None else users)
     if not trained[codes].all():
         user = str(known.user_ids[int(codes[~trained[codes]][0])])

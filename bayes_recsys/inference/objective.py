@@ -1,0 +1,125 @@
+"""What training makes small."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from numbers import Real
+
+import torch
+from pyro.infer import ELBO, Trace_ELBO
+from pyro.poutine.messenger import Messenger
+
+from bayes_recsys.data.batches import Batch
+from bayes_recsys.likelihoods import Bernoulli, Likelihood
+from bayes_recsys.models.base import Model
+
+KL_REDUCTIONS = ("sum", "mean")
+
+
+@dataclass(frozen=True)
+class Objective:
+    """The negative ELBO of the data set, its scores' terms weighed, and a penalty:
+
+    ``-E_q[ln p(y | s)] + w Σ KL(q(s) ‖ p(s)) + λ‖Θ‖²``.
+
+    The default is the ELBO. With scores of scope ``"interaction"`` it sums some hundred divergences
+    against one observation, and the scores fall back to their prior; ``kl_weight=0.01,
+    kl_reduction="mean"``, the effective weight of the public implementation, avoids that but is
+    **tempered**, no evidence bound.
+
+    Args:
+        likelihood: What is observed, see :class:`~bayes_recsys.likelihoods.Likelihood`.
+        kl_weight: ``w``, positive; or a function of time in epochs, such as
+            :class:`~bayes_recsys.inference.schedules.LinearWarmup`.
+        kl_reduction: ``"sum"`` over the history (the ELBO), or ``"mean"`` over each pair's valid
+            history.
+        penalty: ``λ``, not negative: on all parameters, those of the guide included, as the papers
+            write it. With a penalty the weight decay of
+            :class:`~bayes_recsys.inference.options.Training` is 0 unless you ask for both.
+        elbo: Pyro's estimator: ``Trace_ELBO()``, the default, ``TraceMeanField_ELBO()`` (divergences in
+            closed form), ``TraceGraph_ELBO()``, ``RenyiELBO(..)`` (a tighter bound by several particles, whose
+            weights are those of a whole batch), or another that Pyro's ``SVI`` takes.
+
+    Raises:
+        ValueError: A number is out of range or ``kl_reduction`` is unknown.
+        TypeError: ``likelihood`` or ``elbo`` is of another kind.
+
+    Example:
+        >>> import bayes_recsys as br
+        >>> Objective(br.BradleyTerry(negatives=2), kl_weight=0.5).weight(3.0)
+        0.5
+    """
+
+    likelihood: Likelihood = Bernoulli()
+    kl_weight: float | Callable[[float], float] = 1.0
+    kl_reduction: str = "sum"
+    penalty: float = 0.0
+    elbo: ELBO = field(default_factory=Trace_ELBO)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.likelihood, Likelihood):
+            raise TypeError(
+                f"likelihood must be like Bernoulli(negatives=4), not {self.likelihood!r}"
+            )
+        if not isinstance(self.elbo, ELBO):
+            raise TypeError(f"elbo must be one of Pyro's, like Trace_ELBO(), not {self.elbo!r}")
+        weight = self.kl_weight
+        if isinstance(weight, Real) and not (math.isfinite(weight) and weight > 0):
+            raise ValueError(
+                f"kl_weight must be positive, not {weight}; for no latent scores use Point() in place "
+                "of Scores"
+            )
+        if not isinstance(weight, Real) and (isinstance(weight, type) or not callable(weight)):
+            raise TypeError(
+                f"kl_weight must be a number, or a function of time like LinearWarmup(1.0, epochs=10), "
+                f"not {weight!r}"
+            )
+        if self.kl_reduction not in KL_REDUCTIONS:
+            raise ValueError(f"kl_reduction must be 'sum' or 'mean', not {self.kl_reduction!r}")
+        if not (math.isfinite(self.penalty) and self.penalty >= 0):
+            raise ValueError(f"penalty must not be negative, but is {self.penalty}")
+
+    def weight(self, now: float) -> float:
+        """``w``, ``now`` epochs after the start."""
+        return float(self.kl_weight) if isinstance(self.kl_weight, Real) else self.kl_weight(now)
+
+    def loss_and_grads(self, model: Model, batch: Batch, now: float = 0.0) -> float:
+        """An estimate of the objective from one batch; its gradients are added to the parameters'.
+
+        The model must have the objective's likelihood, which ``fit`` gives it.
+        """
+        with Tempered(self.weight(now), self.kl_reduction):
+            loss = self.elbo.loss_and_grads(model.model, model.guide, batch)
+        if self.penalty:
+            trained = [p for p in model.parameters() if p.requires_grad]
+            term = self.penalty * sum(p.square().sum() for p in trained)
+            term.backward()
+            loss += term.item()
+        return float(loss)
+
+
+class Tempered(Messenger):
+    """Weighs the terms of latent scores in whatever runs inside, a model or a guide.
+
+    ``with Tempered(0.01, "mean"): svi.step(batch)`` tempers plain Pyro.
+
+    Args:
+        weight: 1 is the ELBO; less is a tempered objective, no bound.
+        reduction: ``"sum"`` over the history, or ``"mean"`` over each pair's valid history.
+    """
+
+    def __init__(self, weight: float, reduction: str = "sum"):
+        super().__init__()
+        self.weight, self.reduction = weight, reduction
+
+    def _pyro_sample(self, msg: dict) -> None:
+        mask = msg["infer"].get("score_mask")
+        if mask is None or msg["is_observed"]:
+            return
+        weight = self.weight
+        if self.reduction == "mean":
+            weight = weight / mask.sum(-1, keepdim=True).clamp(min=1)
+        if isinstance(weight, torch.Tensor) or weight != 1:
+            msg["scale"] = msg["scale"] * weight

@@ -1,0 +1,152 @@
+"""How a model is trained."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from numbers import Integral
+
+import torch
+
+from bayes_recsys.data.splits import Split
+from bayes_recsys.evaluation.metrics import METRICS
+from bayes_recsys.evaluation.protocols import PROTOCOLS, check_part
+from bayes_recsys.evaluation.ranking import evaluate
+from bayes_recsys.inference.objective import Objective
+from bayes_recsys.models.base import Model
+
+WEIGHT_DECAY = 0.1
+
+
+def _check_whole(**values: int) -> None:
+    for name, value in values.items():
+        if not isinstance(value, Integral) or value < 1:
+            raise ValueError(f"{name} must be a whole number of at least 1, not {value!r}")
+
+
+@dataclass(frozen=True)
+class Monitor:
+    """By what training is stopped, and which epoch's weights are kept: the larger the better.
+
+    The default is the papers': the held-out leave-one-out item of every user ranked among 99 random
+    items.
+
+    Args:
+        metric: ``"ndcg"``, ``"hr"``, ``"precision"``, ``"recall"``, ``"map"`` or ``"mrr"``.
+        k: Cut-off, at least 1.
+        part: ``"leave_one_out"`` or ``"validation"``.
+        protocol: ``"sampled"`` (99 random items per positive) or ``"full"`` (the whole catalogue).
+        every: Epochs from one measurement to the next, at least 1.
+
+    Raises:
+        ValueError: An argument is unknown or out of range, or ``part`` is the test part.
+
+    Example:
+        >>> Monitor("recall", k=20, part="validation", protocol="full").name
+        'recall@20'
+    """
+
+    metric: str = "ndcg"
+    k: int = 10
+    part: str = "leave_one_out"
+    protocol: str = "sampled"
+    every: int = 1
+
+    def __post_init__(self) -> None:
+        if self.metric not in METRICS:
+            raise ValueError(f"metric must be one of {', '.join(METRICS)}, not {self.metric!r}")
+        _check_whole(k=self.k, every=self.every)
+        check_part(self.part)
+        if self.part == "test":
+            raise ValueError("part='test' would choose the weights by what they are judged by")
+        if self.protocol not in PROTOCOLS:
+            raise ValueError(
+                f"protocol must be one of {', '.join(PROTOCOLS)}, not {self.protocol!r}"
+            )
+
+    @property
+    def name(self) -> str:
+        """Metric and cut-off, ``"ndcg@10"``."""
+        return f"{self.metric}@{self.k}"
+
+    def measure(self, model: Model, split: Split, seed: int) -> float:
+        """Mean over users, with expected scores."""
+        ranked = evaluate(
+            model, split, protocol=self.protocol, part=self.part, ks=(self.k,), seed=seed
+        )
+        return float(ranked.per_user[self.name].mean())
+
+    def check(self, split: Split) -> None:
+        """Refuse a split without an item to measure by (``ValueError``)."""
+        if not len(getattr(split, self.part)):
+            raise ValueError(
+                f"the split has no {self.part.replace('_', '-')} item to stop early by: give validation "
+                "a share of ratio, use users with more interactions, or name leave_one_out rows in its "
+                "file"
+            )
+
+
+@dataclass(frozen=True)
+class Training:
+    """How an objective is optimised, by AdamW on batches.
+
+    Args:
+        learning_rate: Step size, positive.
+        weight_decay: Decoupled weight decay of embeddings and linear maps, not negative. Vectors
+            (biases, norms, global queries) and what only the guide uses are not decayed. ``None``: 0.1,
+            or 0 where the objective has a penalty.
+        pairs: Most candidates in a batch.
+        max_epochs: Most passes over the training positives.
+        patience: Epochs without improvement before stopping.
+        monitor: What an improvement is.
+        negatives_exclude: ``"train"``, or ``"all"`` to reproduce a leak of public code, see
+            :func:`~bayes_recsys.data.negatives.negative_sampler`.
+        seed: Seed of negatives, order and latent draws (not of the initial weights).
+        device: ``"cpu"``, ``"cuda"``, ``"mps"``, .. as torch names them.
+
+    Raises:
+        ValueError: An argument is out of range.
+
+    Example:
+        >>> Training(learning_rate=1e-3, monitor=Monitor(part="validation")).max_epochs
+        100
+    """
+
+    learning_rate: float = 2e-3
+    weight_decay: float | None = None
+    pairs: int = 1024
+    max_epochs: int = 100
+    patience: int = 10
+    monitor: Monitor = Monitor()
+    negatives_exclude: str = "train"
+    seed: int = 0
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        _check_whole(pairs=self.pairs, max_epochs=self.max_epochs, patience=self.patience)
+        if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
+            raise ValueError(f"learning_rate must be positive, not {self.learning_rate}")
+        decay = self.weight_decay
+        if decay is not None and not (math.isfinite(decay) and decay >= 0):
+            raise ValueError(f"weight_decay must not be negative, but is {decay}")
+        if not isinstance(self.monitor, Monitor):
+            raise TypeError(f"monitor must be Monitor(..), not {self.monitor!r}")
+        if self.negatives_exclude not in ("train", "all"):
+            raise ValueError(
+                f"negatives_exclude must be 'train' or 'all', not {self.negatives_exclude!r}"
+            )
+        if not isinstance(self.seed, Integral) or self.seed < 0:
+            raise ValueError(f"seed must be a whole number of at least 0, not {self.seed!r}")
+        try:
+            torch.empty(0, device=self.device)
+        except (RuntimeError, AssertionError) as error:
+            reason = str(error).splitlines()[0]
+            raise ValueError(
+                f"device {self.device!r} is not on this machine ({reason}); use 'cpu'"
+            ) from None
+
+    def decay(self, objective: Objective) -> float:
+        """The weight decay that training with this objective has."""
+        if self.weight_decay is not None:
+            return self.weight_decay
+        return 0.0 if objective.penalty else WEIGHT_DECAY

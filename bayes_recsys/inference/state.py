@@ -1,0 +1,97 @@
+"""Where a training run stands."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from bayes_recsys.models.base import Model
+
+
+class State:
+    """Everything that changes while a model is trained.
+
+    ``torch.save(state.state_dict(), path)`` at any step keeps a run, and ``fit(..., resume=torch.load(path,
+    weights_only=True))`` goes on from that very step: batches and draws are functions of seed, epoch and
+    position, so that there is no random state to keep.
+
+    Args:
+        model: What is trained.
+        optimizer: What trains it.
+
+    Attributes:
+        rows: One row for each finished epoch, ``Fit.history``.
+        epoch: How many epochs are finished.
+        position: Batches done of the epoch under way.
+        total: Sum of these batches' losses.
+        seconds: Time spent on them.
+        best: The monitor's best value, ``best_epoch`` when that was (0: never), ``best_weights`` the
+            ``state_dict`` of then.
+        stopped: Why training ended, ``None`` while it goes on. A callback may set it to stop.
+    """
+
+    def __init__(self, model: Model, optimizer: torch.optim.Optimizer):
+        self.model, self.optimizer = model, optimizer
+        self.rows: list[dict[str, float]] = []
+        self.position, self.total, self.seconds = 0, 0.0, 0.0
+        self.best, self.best_epoch = float("-inf"), 0
+        self.best_weights: dict[str, torch.Tensor] | None = None
+        self.stopped: str | None = None
+
+    @property
+    def epoch(self) -> int:
+        return len(self.rows)
+
+    def step(self, loss: float, seconds: float) -> None:
+        """Note a batch that is done."""
+        self.position += 1
+        self.total += loss
+        self.seconds += seconds
+
+    def finish_epoch(self, monitor: str, value: float | None) -> None:
+        """Note the row of an epoch whose batches are done, and keep the weights if they are the best.
+
+        Args:
+            monitor: Name of the monitor's metric.
+            value: Its value, ``None`` if it was not measured.
+        """
+        row = {"epoch": self.epoch + 1, "loss": self.total / self.position}
+        row[monitor] = float("nan") if value is None else value
+        self.rows.append({**row, "seconds": self.seconds})
+        if value is not None and value > self.best:
+            self.best, self.best_epoch = value, self.epoch
+            weights = self.model.state_dict()
+            self.best_weights = {name: one.detach().clone() for name, one in weights.items()}
+        self.position, self.total, self.seconds = 0, 0.0, 0.0
+
+    def restore_best(self) -> None:
+        """Give the model its best weights, if an epoch was ever measured."""
+        if self.best_weights is not None:
+            self.model.load_state_dict(self.best_weights)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Tensors, numbers and text: ``torch.load(.., weights_only=True)`` reads them."""
+        numbers = ("position", "total", "seconds", "best", "best_epoch", "stopped")
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "best_weights": self.best_weights,
+            "rows": [dict(row) for row in self.rows],
+            **{name: getattr(self, name) for name in numbers},
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what :meth:`state_dict` gave, of a run of the same model.
+
+        Raises:
+            KeyError, RuntimeError, ValueError: Something is missing, or of another model.
+        """
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        best = state["best_weights"]
+        self.best_weights = best and {name: one.clone() for name, one in best.items()}
+        self.rows = [dict(row) for row in state["rows"]]
+        for name in ("position", "total", "seconds", "best", "best_epoch"):
+            setattr(self, name, state[name])
+        self.stopped = None

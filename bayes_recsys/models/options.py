@@ -1,0 +1,111 @@
+"""What a model is built from besides the data: recorded once, checked before there is any."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from bayes_recsys.data.history import Histories
+from bayes_recsys.data.ragged import Ragged
+from bayes_recsys.records import find_class, from_record, to_record
+from bayes_recsys.scores.distribution import RandomFamily
+from bayes_recsys.scores.families import Point
+from bayes_recsys.scores.spec import Scores
+
+if TYPE_CHECKING:
+    from bayes_recsys.models.base import Model
+
+
+@dataclass(frozen=True)
+class Options:
+    """A model's class and all options of its constructor, those not given at their defaults.
+
+    Every model has its own, ``model.options``: the base class reads them from the constructor's
+    signature, so that a model cannot forget one. Saved models, command lines and tuned settings are
+    made of the same object.
+
+    Args:
+        model: The class.
+        values: Options by name. Lists become tuples.
+
+    Raises:
+        TypeError: The constructor has no such option.
+
+    Example:
+        >>> import bayes_recsys as br
+        >>> options = Options(br.models.FISM, {"alpha": 0.9})
+        >>> options.values
+        {'embedding_dim': 32, 'alpha': 0.9}
+        >>> Options(br.models.FISM, {"alpha": 1.9}).check()
+        Traceback (most recent call last):
+        ValueError: alpha must be in [0, 1], not 1.9
+    """
+
+    model: type[Model]
+    values: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        try:
+            bound = inspect.signature(self.model.__init__).bind(None, None, **self.values)
+        except TypeError as error:
+            raise TypeError(f"{self.model.__name__}: {error}") from None
+        bound.apply_defaults()
+        _, _, *named = bound.arguments.items()
+        object.__setattr__(self, "values", {name: _plain(value) for name, value in named})
+
+    def check(self) -> Options:
+        """Refuse options that are out of range or contradict each other, before any data is read, by
+        building the model for one user and one item.
+
+        Raises:
+            ValueError, TypeError: What the constructor raises.
+        """
+        with torch.random.fork_rng(devices=[]):
+            self.build(_tiny())
+        return self
+
+    def build(self, histories: Histories) -> Model:
+        """The model, with fresh weights from torch's random state."""
+        return self.model(histories, **self.values)
+
+    def record(self) -> dict[str, Any]:
+        """For JSON, see :func:`~bayes_recsys.records.to_record`."""
+        return {
+            "class": self.model.__name__,
+            "module": self.model.__module__,
+            "options": to_record(self.values),
+        }
+
+    @classmethod
+    def of_record(cls, record: Mapping[str, Any], base: type[Model]) -> Options:
+        """What :meth:`record` wrote, of a subclass of ``base``; classes of one's own, models and
+        families, must be defined by then.
+
+        Raises:
+            RecordError: A class is not defined in this program, or has other options.
+        """
+        made_of = find_class(record["class"], record["module"], base)
+        return cls(made_of, from_record(record["options"], Scores, RandomFamily, Point))
+
+    def __str__(self) -> str:
+        """The class and what differs from its defaults."""
+        defaults = Options(self.model, {}).values
+        given = [f"{k}={v!r}" for k, v in self.values.items() if v != defaults[k]]
+        return f"{self.model.__name__}({', '.join(given)})"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        return value.item()
+    return tuple(map(_plain, value)) if isinstance(value, list) else value
+
+
+def _tiny() -> Histories:
+    one = Ragged.from_pairs(torch.tensor([0]), torch.tensor([0]), 1)
+    ids = np.array(["0"])
+    return Histories(ids, ids, None, history=one, audience=one, known=one)
