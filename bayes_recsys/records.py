@@ -7,8 +7,10 @@ defined in the running program; nothing is imported.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -106,3 +108,31 @@ def _family_tree(base: type) -> Iterator[type]:
     yield base
     for one in base.__subclasses__():
         yield from _family_tree(one)
+
+
+def write_json(value: Any, path: str | Path) -> None:
+    """Write JSON, complete or not at all: beside the file, then renamed."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = path.with_name(f".{path.name}-{os.getpid()}")
+    try:
+        scratch.write_text(json.dumps(value, indent=1) + "\n")
+        os.replace(scratch, path)
+    except BaseException:
+        scratch.unlink(missing_ok=True)
+        raise
+
+
+def read_json(path: str | Path) -> Any:
+    """Read JSON.
+
+    Raises:
+        RecordError: The file is missing or is none.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise RecordError(f"{path}: no such file")
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise RecordError(f"{path}: damaged, or no JSON ({error}); delete it") from error

@@ -24,9 +24,9 @@ def stream(purpose: str, seed: int, *keys: int) -> np.random.Generator:
 
     Example:
         >>> stream("tie-break", 0, 3).integers(100, size=3).tolist()
-        [82, 53, 48]
+        [80, 30, 17]
         >>> stream("tie-break", 0, 3, 0).integers(100, size=3).tolist()
-        [30, 90, 62]
+        [7, 83, 67]
     """
     words = [zlib.crc32(purpose.encode()), seed, len(keys), *keys]
     if min(words) < 0:

@@ -29,7 +29,7 @@ def save_split(split: Split, path: str | Path) -> None:
         >>> data = br.data.synthetic(n_users=20, n_items=50, seed=0).interactions
         >>> save_split(br.data.split(data), tmp_path / "split.csv")
         >>> (tmp_path / "split.csv").read_text().splitlines()[:3]
-        ['user,item,part', '0,0,train', '0,1,train']
+        ['user,item,part', '0,0,train', '0,2,leave_one_out']
         >>> load_split(data, tmp_path / "split.csv")
         Split('synthetic': train 310, validation 43, test 37, leave_one_out 20)
     """

@@ -81,9 +81,10 @@ def split(
     Example:
         >>> import bayes_recsys as br
         >>> br.data.split(br.data.synthetic(n_users=20, n_items=50, seed=0).interactions, seed=0)
-        Split('synthetic', seed 0: train 310, validation 43, test 37, leave_one_out 20)
+        Split('synthetic', seed 0: train 320, validation 40, test 40, leave_one_out 20)
     """
     ratio = _checked(ratio)
+    # No stream: nothing else draws from the bare seed, and a seed's split is published.
     order = np.random.default_rng(seed).permutation(len(interactions))
     order = order[np.argsort(interactions.user[order], kind="stable")]
     rank, count = _rank_within_user(interactions.user[order])
@@ -109,6 +110,7 @@ def leave_one_out(interactions: Interactions, *, seed: int = 0) -> Split:
         Holding out each user's last event still trains on other users' later events: it is no
         simulation of deployment. :func:`timeline` is.
     """
+    # No stream: nothing else draws from the bare seed, and a seed's split is published.
     order = np.random.default_rng(seed).permutation(len(interactions))
     if interactions.timestamp is not None:
         order = order[np.argsort(interactions.timestamp[order], kind="stable")]
@@ -148,7 +150,7 @@ def timeline(interactions: Interactions, *, ratio: tuple[float, float, float] = 
     Example:
         >>> import bayes_recsys as br
         >>> timeline(br.data.synthetic(n_users=20, n_items=50, seed=0).interactions)
-        Split('synthetic': train 314, validation 36, test 40, leave_one_out 13)
+        Split('synthetic': train 317, validation 40, test 43, leave_one_out 11)
     """
     ratio, name = _checked(ratio), interactions.name
     if interactions.timestamp is None:

@@ -9,8 +9,15 @@ from bayes_recsys.evaluation.calibration import (
     reliability,
 )
 from bayes_recsys.evaluation.comparison import compare
-from bayes_recsys.evaluation.probability import brier, nll, predicted_pairs, predictive_nll
-from bayes_recsys.evaluation.ranking import KS, Evaluation, Scorer, evaluate
+from bayes_recsys.evaluation.probability import (
+    brier,
+    evaluate_pairs,
+    nll,
+    predicted_pairs,
+    predictive_nll,
+)
+from bayes_recsys.evaluation.ranking import KS, Scorer, evaluate
+from bayes_recsys.evaluation.result import Evaluation
 from bayes_recsys.evaluation.selective import aurc, list_uncertainty, risk_coverage
 
 __all__ = [
@@ -25,6 +32,7 @@ __all__ = [
     "compare",
     "corrected",
     "evaluate",
+    "evaluate_pairs",
     "list_uncertainty",
     "nll",
     "predicted_pairs",

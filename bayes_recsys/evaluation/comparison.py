@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from bayes_recsys.evaluation.ranking import Evaluation
+from bayes_recsys.evaluation.result import Evaluation
 
 
 def compare(
@@ -160,7 +160,7 @@ def _check(by_name: dict[str, list[Evaluation]], metric: str, against: str) -> N
                 )
             if not one.per_user.index.equals(users):
                 raise ValueError(f"{name!r} and {against!r} were not evaluated on the same users")
-            if None not in (one.cases, other.cases) and one.cases != other.cases:
+            if one.cases != other.cases:
                 raise ValueError(
                     f"{name!r} and {against!r} did not rank the same cases (evaluation {seed} of each): "
                     "evaluate them on the same split with the same seed, in the same order"

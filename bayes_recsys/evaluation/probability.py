@@ -14,6 +14,7 @@ from bayes_recsys.data.history import check_split
 from bayes_recsys.data.negatives import negative_sampler
 from bayes_recsys.data.splits import Split
 from bayes_recsys.evaluation.protocols import PARTS, check_part
+from bayes_recsys.evaluation.result import Evaluation, digest_of
 from bayes_recsys.models.base import Model
 from bayes_recsys.posterior.predictive import Predictive, as_predictive
 from bayes_recsys.streams import stream
@@ -174,3 +175,25 @@ def brier(pairs: pd.DataFrame) -> pd.Series:
     """
     squares = (pairs["probability"] - pairs["label"]) ** 2
     return squares.groupby(pairs["user"], sort=False).mean().rename("brier")
+
+
+def evaluate_pairs(pairs: pd.DataFrame, *, part: str = "test") -> Evaluation:
+    """NLL and Brier score of every user's pairs as an evaluation, for
+    :func:`~bayes_recsys.evaluation.comparison.compare`, which then sees that all were of the same pairs.
+
+    Args:
+        pairs: As :func:`predicted_pairs` returns them.
+        part: The part they are of.
+
+    Example:
+        >>> pairs = pd.DataFrame({"user": ["a", "a"], "item": ["x", "y"], "label": [1, 0]})
+        >>> pairs = pairs.assign(probability=[0.5, 0.1], log_likelihood=np.log([0.5, 0.9]))
+        >>> evaluate_pairs(pairs).per_user.round(2)
+               nll  brier
+        user
+        a     0.4   0.13
+    """
+    per_user = pd.concat([nll(pairs), brier(pairs)], axis=1)
+    identity = [pairs[name].to_numpy() for name in ("user", "item", "label")]
+    digest = digest_of([one.astype(str) for one in identity])
+    return Evaluation("pairs", part, per_user, pd.DataFrame(), digest)

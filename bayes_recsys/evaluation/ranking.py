@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from numbers import Integral
 from typing import Protocol
 
 import numpy as np
 import pandas as pd
 import torch
-from scipy import stats
 from torch import Tensor
 from tqdm.auto import tqdm
 
 from bayes_recsys.data.history import check_split
 from bayes_recsys.data.splits import Split
-from bayes_recsys.evaluation.metrics import METRICS, all_metrics, coverage, gini, novelty
+from bayes_recsys.evaluation.metrics import all_metrics, coverage, gini, novelty
 from bayes_recsys.evaluation.protocols import cases
+from bayes_recsys.evaluation.result import Evaluation, digest_of
 from bayes_recsys.models.base import Model
 from bayes_recsys.posterior.predictive import Predictive
 from bayes_recsys.streams import stream
@@ -33,67 +31,6 @@ class Scorer(Protocol):
         """Scores ``[G, C]`` of candidate codes ``item [G, C]`` for users ``user [G]``; higher is
         better."""
         ...
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """Metrics of every evaluated user.
-
-    Args:
-        protocol: ``"full"`` or ``"sampled"``.
-        part: The evaluated part of the split.
-        per_user: One row per user (index: user id), one column per metric (``"ndcg@10"``).
-        catalogue: What the lists of all users together cover of the catalogue: one row per cut-off,
-            columns ``coverage`` and ``gini``. Meaningful for ``"full"``, where every item could be
-            recommended.
-        cases: A digest of what was ranked, users, candidates and which of these are relevant; ``None`` if
-            unknown. Evaluations of the same cases can be paired.
-    """
-
-    protocol: str
-    part: str
-    per_user: pd.DataFrame
-    catalogue: pd.DataFrame
-    cases: str | None = None
-
-    def summary(self, *, confidence: float = 0.95, resamples: int = 2000) -> pd.DataFrame:
-        """Mean over users with a percentile-bootstrap interval over users.
-
-        Returns:
-            Columns ``mean``, ``low``, ``high``; one row per metric. With a single user the
-            interval is the value itself.
-
-        Raises:
-            ValueError: ``confidence`` or ``resamples`` is out of range.
-        """
-        check_resampling(confidence, resamples)
-        values = self.per_user.to_numpy().T
-        mean = low = high = values.mean(axis=1)
-        if values.shape[1] > 1:
-            interval = stats.bootstrap(
-                (values,),
-                np.mean,
-                axis=-1,
-                confidence_level=confidence,
-                n_resamples=resamples,
-                method="percentile",
-                batch=100,
-                rng=stream("bootstrap", 0),
-            ).confidence_interval
-            low, high = interval.low, interval.high
-        return pd.DataFrame({"mean": mean, "low": low, "high": high}, index=self.per_user.columns)
-
-    def __repr__(self) -> str:
-        table = self.summary()
-        cells = table.apply(lambda r: f"{r['mean']:.3f} [{r.low:.3f}, {r.high:.3f}]", axis=1)
-        cells.index = pd.MultiIndex.from_tuples([c.split("@") for c in cells.index])
-        grid = cells.unstack().reindex([*METRICS, "novelty"])
-        together = self.catalogue.T.map("{:.3f}".format).rename(columns=str)
-        grid = pd.concat([grid[sorted(grid.columns, key=int)], together]).add_prefix("@")
-        return (
-            f"{self.protocol} ranking of the {self.part} part, {len(self.per_user)} users "
-            f"(mean, 95 % bootstrap interval)\n{grid.to_string()}"
-        )
 
 
 def evaluate(
@@ -135,7 +72,7 @@ def evaluate(
         raise TypeError(f"a split is needed (data.split(..)), not {type(split).__name__}")
     _check_fitted_to(scorer, split)
     ks = _checked_cut_offs(ks)
-    digest = hashlib.sha256()
+    ranked = []
     users, hits, tops, n_relevant = [], [], [], []
     todo = tqdm(
         cases(split, protocol, part, seed),
@@ -146,8 +83,7 @@ def evaluate(
         disable=None if progress else True,
     )
     for user, candidates, relevant in todo:
-        for of_case in (np.array(user), candidates, relevant):
-            digest.update(of_case.tobytes())
+        ranked += [np.array(user), candidates, relevant]
         shuffled = stream("tie-break", seed, user).permutation(len(candidates))
         candidates, relevant = candidates[shuffled], relevant[shuffled]
         score = scorer.score(torch.tensor([user]), torch.from_numpy(candidates)[None])
@@ -178,7 +114,7 @@ def evaluate(
     together = [{"coverage": coverage(top, n_items, k), "gini": gini(top, n_items, k)} for k in ks]
     index = pd.Index(split.interactions.user_ids[users], name="user")
     per_user, catalogue = pd.DataFrame(values, index), pd.DataFrame(together, pd.Index(ks))
-    return Evaluation(protocol, part, per_user, catalogue, digest.hexdigest())
+    return Evaluation(protocol, part, per_user, catalogue, digest_of(ranked))
 
 
 def _checked_cut_offs(ks: Sequence[int]) -> tuple[int, ...]:
@@ -189,14 +125,6 @@ def _checked_cut_offs(ks: Sequence[int]) -> tuple[int, ...]:
             f"ks must be a sequence of different whole numbers of at least 1, not {ks!r}"
         )
     return tuple(right)
-
-
-def check_resampling(confidence: float, resamples: int) -> None:
-    """Refuse options of a bootstrap that are out of range (``ValueError``)."""
-    if not 0 < confidence < 1 or resamples < 1:
-        raise ValueError(
-            f"confidence must be in (0, 1) and resamples at least 1, not {confidence}, {resamples}"
-        )
 
 
 def _check_fitted_to(scorer: Scorer, split: Split) -> None:

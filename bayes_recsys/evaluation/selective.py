@@ -13,7 +13,7 @@ from scipy import stats
 from bayes_recsys.data.history import check_split
 from bayes_recsys.data.splits import Split
 from bayes_recsys.evaluation.protocols import cases
-from bayes_recsys.evaluation.ranking import check_resampling
+from bayes_recsys.evaluation.result import check_resampling
 from bayes_recsys.likelihoods import NoProbability
 from bayes_recsys.models.base import Model
 from bayes_recsys.posterior.predictive import Predictive, as_predictive

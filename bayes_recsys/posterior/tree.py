@@ -116,7 +116,7 @@ def to_arviz(
         >>> model = br.models.BAMF(br.data.histories(split), embedding_dim=8)
         >>> posterior = to_arviz(model, users=["3"], k=2, draws=10)
         >>> dict(posterior.posterior["user_attention"].sizes)
-        {'chain': 1, 'draw': 10, 'user': 1, 'history': 11}
+        {'chain': 1, 'draw': 10, 'user': 1, 'history': 9}
     """
     tree = posterior_tree(model, users, items, k=k, draws=draws, seed=seed)
     arviz = import_arviz()
