@@ -5,7 +5,12 @@ import pytest
 import bayes_recsys.models as models
 from bayes_recsys import Gamma, LogNormal, Point, Scores, Weibull
 
-MODELS = [getattr(models, name) for name in models.__all__ if name != "Model"]
+EVERYTHING = [getattr(models, name) for name in models.__all__]
+MODELS = [
+    one
+    for one in EVERYTHING
+    if isinstance(one, type) and issubclass(one, models.Model) and one is not models.Model
+]
 
 # The scores as first published: random on both sides, anew for every target, of given width.
 PUBLISHED = Scores(LogNormal(0.1), LogNormal(1.0), scope="interaction", prior_mean="contextual")

@@ -1,6 +1,7 @@
 import pyro
 import pytest
 import torch
+from pyro.infer import Trace_ELBO
 
 import bayes_recsys as br
 
@@ -56,3 +57,8 @@ def make(model_class, histories, size=0.4, **options):
         for parameter in model.parameters():
             parameter.copy_(size * torch.randn_like(parameter))
     return model.eval()
+
+
+def elbo(model, batch):
+    """An estimate of the negative one, differentiable."""
+    return Trace_ELBO().differentiable_loss(model.model, model.guide, batch)

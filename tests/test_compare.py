@@ -12,7 +12,8 @@ from bayes_recsys.evaluation.comparison import crossed_mean, holm
 
 def evaluation(values, users=None, protocol="full"):
     index = pd.Index(users if users is not None else [str(u) for u in range(len(values))])
-    return Evaluation(protocol, "test", pd.DataFrame({"ndcg@10": values}, index), pd.DataFrame())
+    per_user = pd.DataFrame({"ndcg@10": values}, index)
+    return Evaluation(protocol, "test", per_user, pd.DataFrame(), cases="the same")
 
 
 def differences(rng, n_users, n_seeds, mean, of_user=0.1, of_seed=0.01, of_both=0.1):

@@ -25,7 +25,7 @@ class TestHistories:
         for user in range(data.n_users):
             mine = items[data.user[split.train] == user]
             rarest = sorted(mine.tolist(), key=lambda i: (frequency[i], i))[:5]
-            assert cut.entries.row(user).tolist() == sorted(rarest)
+            assert cut.history.row(user).tolist() == sorted(rarest)
 
     def test_unknown_ids_are_named(self, histories):
         assert histories.user_codes(["3", 4]).tolist() == [3, 4]
@@ -99,7 +99,7 @@ class TestBatches:
         assert items(0, 1) != items(1, 1)
 
     def test_bounds_and_scale(self, split, histories):
-        epoch = list(batches(split, histories, pairs=60, entries=600).epoch(1))
+        epoch = list(batches(split, histories, pairs=60, at_once=600).epoch(1))
         for batch in epoch:
             assert len(batch.user) == 1 or batch.item.numel() <= 60
             assert len(batch.user) == 1 or batch.valid.numel() <= 600

@@ -18,6 +18,8 @@ def batch_of(G, C, L, history_mask=None):
         mask=torch.ones(G, C, dtype=torch.bool),
         history=torch.arange(1, L + 1).expand(G, L),
         history_mask=torch.ones(G, L, dtype=torch.bool) if history_mask is None else history_mask,
+        own=torch.tensor([L, *range(C - 1)]).expand(G, C),
+        inside=torch.arange(1, C).expand(G, C - 1),
         share=torch.ones(G),
     )
 
@@ -86,14 +88,16 @@ def test_simplex_gradient():
 @pytest.mark.parametrize("scope", ["interaction", "user"])
 def test_prior_means_average_one_over_the_valid_history(scope):
     torch.manual_seed(0)
-    attention = Attention(4, scores=br.Scores(scope=scope, prior_mean="contextual"))
-    query, key = torch.randn(2, 3 if scope == "interaction" else 1, 4), torch.randn(2, 7, 4)
+    by_target = scope == "interaction"
+    scores = br.Scores(scope=scope, prior_mean="contextual")
+    attention = Attention(4, scores=scores, by_target=by_target)
+    query, key = torch.randn(2, 3 if by_target else 1, 4), torch.randn(2, 7, 4)
     history_mask = torch.rand(2, 7) < 0.6
     history_mask[0] = False
     site = attend(attention, query, key, batch_of(2, 3, 7, history_mask))
-    mean, count = site.prior().mean, site.site.sum(-1)
-    assert mean.shape == site.site.shape
-    average = (mean * site.site).sum(-1) / count.clamp(min=1)
+    mean, count = site.prior().mean, site.mask.sum(-1)
+    assert mean.shape == site.mask.shape
+    average = (mean * site.mask).sum(-1) / count.clamp(min=1)
     torch.testing.assert_close(average[count > 0], torch.ones(int((count > 0).sum())))
     assert mean.std() > 0.01, "the prior does depend on the keys"
 
@@ -113,7 +117,8 @@ def test_other_prior_means():
 
 def test_guide_mean_is_exp_energy():
     query, key = torch.randn(1, 2, 4), torch.randn(1, 3, 4)
-    attention = Attention(4, scores=br.Scores(br.LogNormal(0.7), scope="interaction"))
+    scores = br.Scores(br.LogNormal(0.7), scope="interaction")
+    attention = Attention(4, scores=scores, by_target=True)
     guide = attend(attention, query, key, batch_of(1, 2, 3)).guide()
     torch.testing.assert_close(guide.mean, (query @ key.mT).exp())
 
@@ -130,9 +135,20 @@ def test_expected_weights_are_the_limit_of_many_draws():
 
 
 def test_a_score_of_the_user_needs_a_query_of_the_user():
+    for differs in ({"by_target": True}, {"over": "audience"}):
+        with pytest.raises(ValueError, match="use scope='interaction'"):
+            Attention(4, scores=br.Scores(scope="user"), **differs)
     attention = Attention(4, scores=br.Scores(scope="user"))
-    with pytest.raises(ValueError, match="use scope='interaction'"):
+    with pytest.raises(ValueError, match="differ by target; say Attention"):
         attend(attention, torch.randn(1, 2, 4), torch.randn(1, 3, 4), batch_of(1, 2, 3))
+
+
+def test_what_is_attended_over_is_said_before(histories):
+    attention = Attention(4, over="audience", scores=br.Point())
+    with pytest.raises(ValueError, match=r"entries of the history; say Attention\(.*over='history'"):
+        attend(attention, torch.randn(1, 1, 4), torch.randn(1, 3, 4), batch_of(1, 2, 3))
+    with pytest.raises(ValueError, match="over must be one of history, audience"):
+        Attention(4, over="users")
 
 
 class TestScale:

@@ -1,5 +1,7 @@
 """The whole machinery against posteriors known in closed form."""
 
+from dataclasses import dataclass, replace
+
 import numpy as np
 import pyro
 import pyro.distributions as dist
@@ -9,7 +11,7 @@ from pyro.infer import Trace_ELBO, TraceMeanField_ELBO
 from scipy import special
 
 import bayes_recsys as br
-from bayes_recsys.data import Batch, Histories, Ragged
+from bayes_recsys.data import Histories, Ragged
 from bayes_recsys.models.base import Model
 from bayes_recsys.nn import Attention, HistoryEntries, embedding
 
@@ -19,8 +21,8 @@ USERS, TARGETS = 12, 5
 class LogScore(Model):
     """Histories of one entry: with β = ½ the context is √s, so the logit can be ln s itself."""
 
-    def __init__(self, histories, scores):
-        super().__init__(histories, scores=scores)
+    def __init__(self, histories, *, scores=br.Scores()):
+        super().__init__(histories)
         self.user = embedding(histories.n_users, 2)
         self.attention = Attention(2, scores=scores, beta=0.5)
 
@@ -33,24 +35,33 @@ class LogScore(Model):
         return 2 * contexts["strength"].squeeze(-1).log()
 
 
-class Counts:
+@dataclass(frozen=True)
+class Counts(br.Likelihood):
     """``y ~ Poisson(s)``: the gamma prior is conjugate."""
 
-    l2 = 0.0
+    negatives: int = 1
 
     def observe(self, logits, batch):
         with pyro.plate("candidate", logits.shape[-1], dim=-2):
             pyro.sample("y", dist.Poisson(logits.exp()[..., None]), obs=batch.label[..., None])
 
 
-class Measurements:
+    def log_likelihood(self, logits):
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Measurements(br.Likelihood):
     """``y ~ Normal(ln s, 0.8)``: the log-normal prior is conjugate."""
 
-    l2 = 0.0
+    negatives: int = 1
 
     def observe(self, logits, batch):
         with pyro.plate("candidate", logits.shape[-1], dim=-2):
             pyro.sample("y", dist.Normal(logits[..., None], 0.8), obs=batch.label[..., None])
+
+    def log_likelihood(self, logits):
+        raise NotImplementedError
 
 
 def gamma_poisson(y, scale):
@@ -82,20 +93,18 @@ def test_a_conjugate_posterior_is_recovered(family, likelihood, exact, elbo):
     histories = Histories(ids, items, None, one_each, audience, one_each)
     users = torch.arange(USERS)
     item = torch.arange(1, TARGETS + 1).expand(USERS, -1)
-    batch = br.data.candidates(histories, users, item)
-    batch = Batch(
-        batch.user, item, batch.mask, batch.history, batch.history_mask, batch.share,
-        label=torch.from_numpy(y).float(),
-    )  # fmt: skip
+    label = torch.from_numpy(y).float()
+    batch = replace(br.data.candidates(histories, users, item), label=label)
 
     torch.manual_seed(0)
-    model = LogScore(histories, br.Scores(family("amortised"), family(0.9)))
+    model = LogScore(histories, scores=br.Scores(family("amortised"), family(0.9)))
+    model.likelihood = likelihood
     objective = elbo()(model, model.guide)
     optimizer = torch.optim.Adam(objective.parameters(), lr=0.05)
     decay = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.997)
     for _ in range(1500):
         optimizer.zero_grad()
-        objective(batch, likelihood).backward()
+        objective(batch).backward()
         optimizer.step()
         decay.step()
     guide = model.attend(batch)["strength"].guide()

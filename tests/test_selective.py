@@ -241,8 +241,8 @@ class TestPredictive:
 
     def test_dropout_of_candidates_is_refused(self, histories):
         class OfCandidates(br.models.GMF):
-            def __init__(self, histories, **options):
-                super().__init__(histories, **options)
+            def __init__(self, histories, *, embedding_dim=32):
+                super().__init__(histories, embedding_dim=embedding_dim)
                 self.dropout = torch.nn.Dropout(0.5)
 
             def logits(self, batch, contexts):

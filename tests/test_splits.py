@@ -116,7 +116,7 @@ class TestTimeline:
         with pytest.warns(DataWarning, match="come after"):
             split = timeline(shifted, ratio=(2, 5, 5))
         model = br.models.BAMF(br.data.histories(split), embedding_dim=8)
-        br.fit(model, split, max_epochs=2, progress=False)
+        br.fit(model, split, training=br.Training(max_epochs=2), progress=False)
         table = br.evaluate(model, split).per_user
         assert len(table) == len(np.unique(data.user[split.test])) < data.n_users
         assert br.predictive_nll(br.Posterior(model, draws=2), split).notna().all()
@@ -243,7 +243,7 @@ class TestSavedSplit:
         assert len(loaded.validation) == len(split.validation)
         model = br.models.GMF(br.data.histories(loaded))
         with pytest.raises(ValueError, match="or name leave_one_out rows in its file"):
-            br.fit(model, loaded, max_epochs=1, progress=False)
+            br.fit(model, loaded, training=br.Training(max_epochs=1), progress=False)
 
     @pytest.mark.parametrize(
         ("text", "message"),

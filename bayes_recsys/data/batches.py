@@ -91,7 +91,7 @@ def _place_of(item: Tensor, history: Tensor, there: Tensor) -> Tensor:
         return torch.zeros_like(item)
     beyond = int(item.max()) + 1
     ordered, place = history.masked_fill(~there, beyond).sort(dim=1)
-    found = torch.searchsorted(ordered, item).clamp(max=history.shape[1] - 1)
+    found = torch.searchsorted(ordered, item.contiguous()).clamp(max=history.shape[1] - 1)
     return place.gather(1, found).where(ordered.gather(1, found) == item, history.shape[1])
 
 

@@ -31,7 +31,7 @@ def save_split(split: Split, path: str | Path) -> None:
         >>> (tmp_path / "split.csv").read_text().splitlines()[:3]
         ['user,item,part', '0,0,train', '0,2,leave_one_out']
         >>> load_split(data, tmp_path / "split.csv")
-        Split('synthetic': train 310, validation 43, test 37, leave_one_out 20)
+        Split('synthetic': train 320, validation 40, test 40, leave_one_out 20)
     """
     data, path = split.interactions, Path(path)
     part = np.full(len(data), "", dtype=object)

@@ -63,7 +63,7 @@ def test_audiences_are_a_dimension_of_their_own(histories):
     certain = make(br.models.BAMF, histories, history="both")  # the item's weights are no variables
     figure = plot_attention(br.posterior_tree(certain, users=["3"], items=items, draws=20), "3")
     assert "items (%)" in figure.axes[0].get_xlabel()
-    assert br.inference.score_summary(model).index.tolist() == ["user_attention", "item_attention"]
+    assert br.score_summary(model).index.tolist() == ["user_attention", "item_attention"]
 
 
 def test_tree_holds_the_draws_under_their_ids(model, histories):
@@ -202,5 +202,7 @@ def test_attention_picture_shows_the_largest_shares(model, tmp_path):
 
 
 def test_loss_picture(histories, split, tmp_path):
-    fitted = br.fit(br.models.BAMF(histories), split, max_epochs=2, progress=False)
+    fitted = br.fit(
+        br.models.BAMF(histories), split, training=br.Training(max_epochs=2), progress=False
+    )
     plot_loss(fitted.history, fitted.best_epoch).savefig(tmp_path / "l.png")
