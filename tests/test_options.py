@@ -75,7 +75,7 @@ def test_options_are_shown_where_they_are_not_the_default():
 
 @pytest.mark.parametrize("build", [lambda h, **o: NAIS(h, **o), lambda h, **o: Options(NAIS, o)])
 def test_an_unknown_option_is_named(build, histories):
-    with pytest.raises(TypeError, match="NAIS: .*unexpected keyword argument 'gamma'"):
+    with pytest.raises(TypeError, match=r"NAIS: .*unexpected keyword argument 'gamma'"):
         build(histories, gamma=0.9)
 
 

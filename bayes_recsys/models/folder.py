@@ -61,7 +61,7 @@ def save_model(model: Model, folder: str | Path) -> None:
             "likelihood": to_record(model.likelihood),
         }
     except RecordError as error:
-        raise ModelFolderError(f"an option of {type(model).__name__}: {error}") from error
+        raise ModelFolderError(f"{type(model).__name__}: {error}") from error
     scratch = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
     try:
         torch.save(model.state_dict(), scratch / "weights.pt")

@@ -12,7 +12,7 @@ import torch
 
 from bayes_recsys.data.history import Histories
 from bayes_recsys.data.ragged import Ragged
-from bayes_recsys.records import find_class, from_record, to_record
+from bayes_recsys.records import RecordError, find_class, from_record, to_record
 from bayes_recsys.scores.distribution import RandomFamily
 from bayes_recsys.scores.families import Point
 from bayes_recsys.scores.spec import Scores
@@ -74,11 +74,21 @@ class Options:
         return self.model(histories, **self.values)
 
     def record(self) -> dict[str, Any]:
-        """For JSON, see :func:`~bayes_recsys.records.to_record`."""
+        """For JSON, see :func:`~bayes_recsys.records.to_record`.
+
+        Raises:
+            RecordError: JSON cannot hold an option.
+        """
+        options = {}
+        for name, value in self.values.items():
+            try:
+                options[name] = to_record(value)
+            except RecordError as error:
+                raise RecordError(f"option {name}={value!r} cannot be saved: {error}") from error
         return {
             "class": self.model.__name__,
             "module": self.model.__module__,
-            "options": to_record(self.values),
+            "options": options,
         }
 
     @classmethod
