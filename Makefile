@@ -2,7 +2,7 @@
 # make test    run the tests
 # make slow    run the studies that take minutes
 # make truth   reproduce docs/truth.md: divergences, NUTS, calibration
-# make lint    check style
+# make lint    check style and types
 # make docs    build the documentation into docs/_build/html
 # make clean   remove everything these made
 
@@ -39,10 +39,11 @@ truth: $(VENV)/tools
 lint: $(VENV)/tools
 	$(RUN) ruff check .
 	$(RUN) ruff format --check .
+	$(RUN) mypy
 
 docs: $(VENV)/tools
 	$(RUN) sphinx --quiet --fail-on-warning --keep-going -b html docs docs/_build/html
 
 clean:
-	rm -rf $(VENV) demo runs build docs/_build *.egg-info .pytest_cache .ruff_cache
+	rm -rf $(VENV) demo runs build dist docs/_build *.egg-info .pytest_cache .ruff_cache .mypy_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

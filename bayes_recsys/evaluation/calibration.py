@@ -73,6 +73,9 @@ def calibration_error(pairs: pd.DataFrame) -> float:
     Args:
         pairs: As :func:`~bayes_recsys.evaluation.probability.predicted_pairs` returns them.
 
+    Raises:
+        ModuleNotFoundError: The library is absent.
+
     Example:
         >>> rng = np.random.default_rng(0)
         >>> p = rng.uniform(size=20_000)
@@ -82,7 +85,12 @@ def calibration_error(pairs: pd.DataFrame) -> float:
         >>> calibration_error(right.assign(probability=p**2)) > 0.1
         True
     """
-    import relplot  # here, because it brings a plotting library along
+    try:
+        import relplot  # here, because it brings a plotting library along
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            'the smooth calibration error needs relplot: pip install "bayes_recsys[calibration]"'
+        ) from error
 
     return float(relplot.smECE(pairs["probability"].to_numpy(), pairs["label"].to_numpy(float)))
 
