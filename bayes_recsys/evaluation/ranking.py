@@ -86,19 +86,7 @@ def evaluate(
         ranked += [np.array(user), candidates, relevant]
         shuffled = stream("tie-break", seed, user).permutation(len(candidates))
         candidates, relevant = candidates[shuffled], relevant[shuffled]
-        score = scorer.score(torch.tensor([user]), torch.from_numpy(candidates)[None])
-        if not isinstance(score, Tensor) or score.shape != (1, len(candidates)):
-            raise ValueError(
-                "score(user [G], item [G, C]) must return a tensor [G, C]; for 1 user and "
-                f"{len(candidates)} items it returned {getattr(score, 'shape', type(score).__name__)}"
-            )
-        score = score[0]
-        if score.isnan().any():
-            item = split.interactions.item_ids[candidates[int(score.isnan().nonzero()[0])]]
-            user_id = split.interactions.user_ids[user]
-            raise ValueError(f"the score of item '{item}' for user '{user_id}' is NaN")
-        # A whole stable sort: whom a tie favours must not depend on the cut-offs.
-        best = score.sort(descending=True, stable=True).indices[: max(ks)].cpu().numpy()
+        best = _order(scorer, split, user, candidates)[: max(ks)]
         users.append(user)
         rest = (0, max(ks) - len(best))
         hits.append(np.pad(relevant[best], rest))
@@ -115,6 +103,23 @@ def evaluate(
     index = pd.Index(split.interactions.user_ids[users], name="user")
     per_user, catalogue = pd.DataFrame(values, index), pd.DataFrame(together, pd.Index(ks))
     return Evaluation(protocol, part, per_user, catalogue, digest_of(ranked))
+
+
+def _order(scorer: Scorer, split: Split, user: int, candidates: np.ndarray) -> np.ndarray:
+    """Candidates by falling score, ``[C]``; those that tie stay in their order."""
+    score = scorer.score(torch.tensor([user]), torch.from_numpy(candidates)[None])
+    if not isinstance(score, Tensor) or score.shape != (1, len(candidates)):
+        raise ValueError(
+            "score(user [G], item [G, C]) must return a tensor [G, C]; for 1 user and "
+            f"{len(candidates)} items it returned {getattr(score, 'shape', type(score).__name__)}"
+        )
+    score = score[0]
+    if score.isnan().any():
+        item = split.interactions.item_ids[candidates[int(score.isnan().nonzero()[0])]]
+        user_id = split.interactions.user_ids[user]
+        raise ValueError(f"the score of item '{item}' for user '{user_id}' is NaN")
+    # A whole stable sort: whom a tie favours must not depend on the cut-offs.
+    return score.sort(descending=True, stable=True).indices.cpu().numpy()
 
 
 def _checked_cut_offs(ks: Sequence[int]) -> tuple[int, ...]:

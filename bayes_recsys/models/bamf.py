@@ -16,9 +16,12 @@ from bayes_recsys.nn.tables import embedding
 from bayes_recsys.scores.families import Point
 from bayes_recsys.scores.spec import Scores
 
-HISTORIES = ("user", "item", "both")
-CHOICES = ("shared", "separate")
-STRENGTHS = ("user", "both")
+CHOICES = {
+    "history": ("user", "item", "both"),
+    "item_table": ("separate", "shared"),
+    "values": ("shared", "separate"),
+    "strength": (None, "user", "both"),
+}
 
 
 class BAMF(Model):
@@ -94,27 +97,11 @@ class BAMF(Model):
         dropout: float = 0.0,
     ):
         super().__init__(histories)
+        _check_choices(history=history, item_table=item_table, values=values, strength=strength)
         if not 0 <= dropout < 1:
             raise ValueError(f"dropout must be in [0, 1), not {dropout}")
-        if history not in HISTORIES:
-            raise ValueError(f"history must be one of {', '.join(HISTORIES)}, not {history!r}")
-        for name, choice in (("item_table", item_table), ("values", values)):
-            if choice not in CHOICES:
-                raise ValueError(f"{name} must be 'separate' or 'shared', not {choice!r}")
         if strength is None:
             strength = "user" if history == "both" else "both"
-        if strength not in STRENGTHS:
-            raise ValueError(f"strength must be 'user' or 'both', not {strength!r}")
-        if strength == history == "both":
-            raise ValueError(
-                "strength='both' contradicts history='both': user and target attend over different "
-                "entries, so that their scores cannot be multiplied; use strength='user'"
-            )
-        if item_table == "shared" and history == "item":
-            raise ValueError(
-                "item_table='shared' contradicts history='item', where no item is attended over"
-            )
-
         self.attends_over = history
         self.strength = strength
         self.user = embedding(histories.n_users, embedding_dim)
@@ -178,3 +165,20 @@ class BAMF(Model):
         z_user = self.user_combine(user, contexts["user_attention"])
         z_item = self.item_combine(item, contexts["item_attention"])
         return self.match(self.dropout(z_user * z_item)).squeeze(-1)
+
+
+def _check_choices(**choices: str | None) -> None:
+    """Refuse unknown choices, and those that contradict each other (``ValueError``)."""
+    for name, choice in choices.items():
+        if choice not in CHOICES[name]:
+            known = ", ".join(one for one in CHOICES[name] if one is not None)
+            raise ValueError(f"{name} must be one of {known}, not {choice!r}")
+    if choices["strength"] == choices["history"] == "both":
+        raise ValueError(
+            "strength='both' contradicts history='both': user and target attend over different "
+            "entries, so that their scores cannot be multiplied; use strength='user'"
+        )
+    if choices["item_table"] == "shared" and choices["history"] == "item":
+        raise ValueError(
+            "item_table='shared' contradicts history='item', where no item is attended over"
+        )
