@@ -5,10 +5,11 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from bayes_recsys.data.history import Histories
 from bayes_recsys.data.ragged import Ragged
@@ -16,9 +17,6 @@ from bayes_recsys.records import RecordError, find_class, from_record, to_record
 from bayes_recsys.scores.distribution import RandomFamily
 from bayes_recsys.scores.families import Point
 from bayes_recsys.scores.spec import Scores
-
-if TYPE_CHECKING:
-    from bayes_recsys.models.base import Model
 
 
 @dataclass(frozen=True)
@@ -30,7 +28,7 @@ class Options:
     made of the same object.
 
     Args:
-        model: The class.
+        model: The class, a :class:`~bayes_recsys.models.base.Model`.
         values: Options by name. Lists become tuples.
 
     Raises:
@@ -46,7 +44,7 @@ class Options:
         ValueError: alpha must be in [0, 1], not 1.9
     """
 
-    model: type[Model]
+    model: type[nn.Module]
     values: Mapping[str, Any]
 
     def __post_init__(self) -> None:
@@ -69,7 +67,7 @@ class Options:
             self.build(_tiny())
         return self
 
-    def build(self, histories: Histories) -> Model:
+    def build(self, histories: Histories) -> Any:
         """The model, with fresh weights from torch's random state."""
         return self.model(histories, **self.values)
 
@@ -92,7 +90,7 @@ class Options:
         }
 
     @classmethod
-    def of_record(cls, record: Mapping[str, Any], base: type[Model]) -> Options:
+    def of_record(cls, record: Mapping[str, Any], base: type[nn.Module]) -> Options:
         """What :meth:`record` wrote, of a subclass of ``base``; classes of one's own, models and
         families, must be defined by then.
 
