@@ -1,23 +1,22 @@
-"""Fitting, drawing, recommending, saving."""
+"""Fitting: it learns, stops where it should, and refuses what cannot be right."""
 
-import json
-import sys
+import math
 
 import numpy as np
+import pyro
 import pytest
 import torch
 
 import bayes_recsys as br
-from bayes_recsys.inference import ModelFolderError
-from tests.cases import PUBLISHED_BAMF
+from bayes_recsys.inference.objective import Objective
 from tests.conftest import make
 
 
 def fit(histories, split, **options):
     torch.manual_seed(0)
     model = br.models.BAMF(histories, embedding_dim=8)
-    options = {"max_epochs": 3, "learning_rate": 1e-2, "progress": False, **options}
-    return br.fit(model, split, br.Bernoulli(2), **options)
+    training = br.Training(**{"max_epochs": 3, "learning_rate": 1e-2, **options})
+    return br.fit(model, split, Objective(br.Bernoulli(2)), training, progress=False)
 
 
 class TestFit:
@@ -27,7 +26,8 @@ class TestFit:
         split = br.data.split(synthetic.interactions)
         torch.manual_seed(0)
         model = br.models.BAMF(br.data.histories(split), beta=1.0)
-        br.fit(model, split, max_epochs=30, learning_rate=1e-2, progress=False)
+        training = br.Training(max_epochs=30, learning_rate=1e-2)
+        br.fit(model, split, training=training, progress=False)
 
         class Truth:
             def score(self, user, item):
@@ -59,22 +59,9 @@ class TestFit:
         assert result.stopped == "patience"
         assert len(result.history) == result.best_epoch + 2
 
-    def test_ctrl_c_keeps_the_best_so_far(self, histories, split, monkeypatch):
-        straight = fit(histories, split, max_epochs=2)
-        calls = []
-
-        def interrupted(*args, **kwargs):
-            calls.append(1)
-            if len(calls) == 3:
-                raise KeyboardInterrupt
-            return br.evaluate(*args, **kwargs)
-
-        monkeypatch.setattr(sys.modules["bayes_recsys.inference.fit"], "evaluate", interrupted)
-        result = fit(histories, split, max_epochs=9)
-        assert result.stopped == "interrupted"
-        assert len(result.history) == 2
-        kept, expected = result.model.state_dict(), straight.model.state_dict()
-        assert all(torch.equal(kept[k], expected[k]) for k in kept)
+    def test_the_model_keeps_its_likelihood(self, histories, split):
+        assert br.models.GMF(histories).likelihood == br.Bernoulli()
+        assert fit(histories, split, max_epochs=1).model.likelihood == br.Bernoulli(2)
 
     def test_the_callers_random_state_is_left_alone(self, histories, split):
         torch.manual_seed(0)
@@ -83,24 +70,42 @@ class TestFit:
         fit(histories, split, max_epochs=1)
         assert torch.equal(torch.rand(3), expected)
 
-    def test_pairwise_learns(self, histories, split):
+    @pytest.mark.parametrize("penalty", [0.0, 0.01])
+    def test_pairwise_learns(self, penalty, histories, split):
         torch.manual_seed(0)
         model = br.models.BAMF(histories, embedding_dim=8)
-        likelihood = br.BradleyTerry(negatives=1, l2=0.01)
-        result = br.fit(model, split, likelihood, max_epochs=12, learning_rate=1e-2, progress=False)
-        assert result.history["loss"].iloc[-1] < result.history["loss"].iloc[0]
+        objective = Objective(br.BradleyTerry(negatives=1), penalty=penalty)
+        training = br.Training(max_epochs=30, learning_rate=1e-2, patience=30)
+        loss = br.fit(model, split, objective, training, progress=False).history["loss"]
+        assert loss.iloc[-1] < 0.9 * loss.iloc[0]
 
     def test_a_warmed_up_objective_ends_at_its_weight(self, histories, split):
         """In the second epoch, after the rise, the loss is that of the constant weight."""
         model = br.models.BAMF(histories, user_scores=br.Scores(br.LogNormal(0.1)))
+        training = br.Training(max_epochs=2, learning_rate=1e-12)
         losses = [
-            br.fit(
-                model, split, max_epochs=2, learning_rate=1e-12, kl_weight=weight, progress=False
-            ).history["loss"].iloc[1]
+            br.fit(model, split, Objective(kl_weight=weight), training, progress=False)
+            .history["loss"]
+            .iloc[1]
             for weight in (0.5, br.LinearWarmup(0.5, 1), br.LinearWarmup(0.5, 9))
-        ]  # fmt: skip
+        ]
         assert losses[1] == pytest.approx(losses[0], rel=1e-3)
         assert losses[2] < losses[0] - 0.01
+
+    def test_time_goes_on_with_fractions(self, histories, split):
+        times = []
+
+        def weight(now):
+            times.append(now)
+            return 1.0
+
+        torch.manual_seed(0)
+        model = br.models.BAMF(histories, embedding_dim=8)
+        training = br.Training(max_epochs=2, pairs=300)
+        br.fit(model, split, Objective(kl_weight=weight), training, progress=False)
+        steps = len(times) // 2
+        assert steps > 3
+        np.testing.assert_allclose(times, np.arange(2 * steps) / steps)
 
     @pytest.mark.parametrize("schedule", [br.LinearWarmup, br.CyclicWarmup])
     def test_bad_schedules(self, schedule):
@@ -118,25 +123,46 @@ class TestFit:
         with torch.no_grad():
             for parameter in model.parameters():
                 parameter.zero_()
+        training = br.Training(max_epochs=1, learning_rate=1e-12)
         with pytest.warns(br.inference.CollapseWarning, match="user_attention, item_attention are"):
-            br.fit(model, split, max_epochs=1, learning_rate=1e-12, progress=False)
+            br.fit(model, split, training=training, progress=False)
 
     def test_divergence_is_an_error(self, histories, split):
         with pytest.raises(FloatingPointError, match="lower learning_rate"):
             fit(histories, split, learning_rate=1e4, max_epochs=20)
 
+    def test_weights_that_are_no_longer_finite_are_an_error(self, histories, split):
+        def spoil(state):
+            with torch.no_grad():
+                next(state.model.parameters())[-1] = math.inf
+
+        with pytest.raises(FloatingPointError, match="parameters are no longer finite .* epoch 1"):
+            br.fit(
+                br.models.GMF(histories), split, training=br.Training(pairs=10**6), callback=spoil,
+                progress=False,
+            )  # fmt: skip
+
     @pytest.mark.parametrize(
         ("options", "message"),
         [
-            ({"kl_weight": 0.0}, "kl_weight must be positive"),
-            ({"kl_reduction": "max"}, "kl_reduction must be"),
             ({"negatives_exclude": "test"}, "negatives_exclude must be"),
-            ({"max_epochs": 0}, "at least 1"),
+            ({"max_epochs": 0}, "max_epochs must be a whole number of at least 1"),
+            ({"patience": 1.5}, "patience must be a whole number of at least 1"),
+            ({"pairs": 0}, "pairs must be a whole number of at least 1"),
+            ({"learning_rate": 0.0}, "learning_rate must be positive"),
+            ({"weight_decay": -0.1}, "weight_decay must not be negative"),
+            ({"seed": -1}, "seed must be a whole number of at least 0"),
+            ({"device": "abacus"}, "device 'abacus' is not on this machine"),
         ],
     )
     def test_bad_arguments_are_named(self, options, message, histories, split):
         with pytest.raises(ValueError, match=message):
             fit(histories, split, **options)
+
+    @pytest.mark.parametrize("options", [{"kl_weight": 0.5}, {"kl_reduction": "mean"}])
+    def test_tempering_nothing_is_an_error(self, options, histories, split):
+        with pytest.raises(ValueError, match="kl_weight and kl_reduction mean nothing here"):
+            br.fit(br.models.GMF(histories), split, Objective(**options), progress=False)
 
     def test_a_split_without_validation_is_an_error(self, synthetic):
         split = br.data.split(synthetic.interactions, ratio=(9, 0, 1))
@@ -156,19 +182,66 @@ class TestFit:
             with pytest.raises(ValueError, match="items outside this split's training part"):
                 fit(cut, br.data.split(data, seed=seed))
 
+    def test_a_guide_without_a_site_is_an_error(self, histories, split):
+        class Forgetful(br.models.BAMF):
+            def guide(self, batch):
+                return {}
+
+        scores = br.Scores(scope="interaction")
+        model = Forgetful(histories, user_scores=scores, item_scores=scores)
+        with pytest.raises(
+            ValueError, match=r"only in the model \['item_attention', 'user_attention'\]"
+        ):
+            br.fit(model, split, progress=False)
+
     def test_frozen_parameters_stay(self, histories, split):
         torch.manual_seed(0)
         model = br.models.BAMF(histories, embedding_dim=8)
         model.item.weight.requires_grad_(False)
         item, user = model.item.weight.clone(), model.user.weight.clone()
-        br.fit(model, split, max_epochs=1, progress=False)
+        br.fit(model, split, training=br.Training(max_epochs=1), progress=False)
         assert torch.equal(model.item.weight, item)
         assert not torch.equal(model.user.weight, user)
 
+    def test_what_validation_pyro_does_is_left_as_it_was(self, histories, split):
+        for wanted in (True, False):
+            with pyro.validation_enabled(wanted):
+                fit(histories, split, max_epochs=1)
+                assert pyro.settings.get("validate_poutine") is wanted
+
     @pytest.mark.parametrize("likelihood", [br.Bernoulli, br.BradleyTerry])
     def test_bad_likelihood(self, likelihood):
-        with pytest.raises(ValueError, match="negatives must be a whole number of at least 1"):
-            likelihood(negatives=0)
+        for negatives in (0, 1.5):
+            with pytest.raises(ValueError, match="negatives must be a whole number of at least 1"):
+                likelihood(negatives=negatives)
         assert likelihood(negatives=np.int64(2)).negatives == 2
-        with pytest.raises(ValueError, match="l2 must not be negative"):
-            br.BradleyTerry(l2=-1.0)
+
+
+@pytest.mark.parametrize(
+    ("objective", "training", "decay"),
+    [
+        (Objective(), br.Training(), 0.1),
+        (Objective(penalty=0.1), br.Training(), 0.0),
+        (Objective(penalty=0.1), br.Training(weight_decay=0.2), 0.2),
+        (Objective(), br.Training(weight_decay=0.0), 0.0),
+    ],
+)
+def test_matrices_of_the_model_are_decayed_and_nothing_else(
+    objective, training, decay, histories, split
+):
+    """The users' vectors are of the guide alone where their scores have a site."""
+    assert training.decay(objective) == decay
+    groups = {}
+
+    def note(state):
+        names = {id(p): name for name, p in state.model.named_parameters()}
+        for group in state.optimizer.param_groups:
+            groups.update({names[id(p)]: group["weight_decay"] for p in group["params"]})
+        state.stopped = "seen"
+
+    torch.manual_seed(0)
+    model = br.models.BAMF(histories, embedding_dim=8)
+    br.fit(model, split, objective, training, callback=note, progress=False)
+    assert set(groups) == {name for name, _ in model.named_parameters()}
+    decayed = {"item.weight", "history.weight", "match.0.weight", "match.1.weight"}
+    assert groups == {name: decay if name in decayed else 0.0 for name in groups}

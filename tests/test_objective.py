@@ -153,10 +153,10 @@ def test_any_elbo_of_pyro_trains(estimator, options, histories, split):
     torch.manual_seed(0)
     model = br.models.BAMF(histories, embedding_dim=8, **options)
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
-    objective = br.Objective(br.Bernoulli(2), kl_weight=0.5, elbo=estimator)
-    training = br.Training(max_epochs=3, learning_rate=1e-2)
+    objective = br.Objective(br.Bernoulli(2), kl_weight=0.01, elbo=estimator)
+    training = br.Training(max_epochs=10, learning_rate=5e-2)
     losses = br.fit(model, split, objective, training, progress=False).history["loss"]
-    assert losses.iloc[-1] < losses.iloc[0]
+    assert losses.iloc[-1] < 0.98 * losses.iloc[0]
     for name, parameter in model.named_parameters():
         assert not torch.equal(parameter, before[name]), name
 
