@@ -54,6 +54,12 @@ class Histories:
                 )
             object.__setattr__(self, name, matrix)
 
+    def __repr__(self) -> str:
+        return (
+            f"Histories({self.n_users:,} users, {self.n_items:,} items, {len(self.history.values):,} "
+            f"choices to attend over)"
+        )
+
     @property
     def n_users(self) -> int:
         return len(self.user_ids)

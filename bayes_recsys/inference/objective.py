@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from numbers import Real
 
 import torch
-from pyro.infer import ELBO, Trace_ELBO
+from pyro.infer import ELBO, Trace_ELBO, TraceTailAdaptive_ELBO
 from pyro.poutine.messenger import Messenger
 
 from bayes_recsys.data.batches import Batch
@@ -40,7 +40,8 @@ class Objective:
             :class:`~bayes_recsys.inference.options.Training` is 0 unless you ask for both.
         elbo: Pyro's estimator: ``Trace_ELBO()``, the default, ``TraceMeanField_ELBO()`` (divergences in
             closed form), ``TraceGraph_ELBO()``, ``RenyiELBO(..)`` (a tighter bound by several particles, whose
-            weights are those of a whole batch), or another that Pyro's ``SVI`` takes.
+            weights are those of a whole batch), or another that Pyro's ``SVI`` takes; but no JIT variant, which
+            finds parameters in Pyro's global store alone, nor ``TraceTailAdaptive_ELBO``, which has no loss to watch.
 
     Raises:
         ValueError: A number is out of range or ``kl_reduction`` is unknown.
@@ -65,6 +66,9 @@ class Objective:
             )
         if not isinstance(self.elbo, ELBO):
             raise TypeError(f"elbo must be one of Pyro's, like Trace_ELBO(), not {self.elbo!r}")
+        name = type(self.elbo).__name__
+        if name.startswith("Jit") or isinstance(self.elbo, TraceTailAdaptive_ELBO):
+            raise TypeError(f"elbo: {name} does not work here, see Objective; use Trace_ELBO()")
         weight = self.kl_weight
         if isinstance(weight, Real) and not (math.isfinite(weight) and weight > 0):
             raise ValueError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -81,14 +82,22 @@ class State:
             **{name: getattr(self, name) for name in numbers},
         }
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from what :meth:`state_dict` gave, of a run of the same model.
 
         Raises:
-            KeyError, RuntimeError, ValueError: Something is missing, or of another model.
+            ValueError: Something is missing, or of another model.
         """
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        missing = self.state_dict().keys() - state.keys()
+        if missing:
+            raise ValueError(
+                f"this is no state of a training run: it has no {sorted(missing)[0]!r}"
+            )
+        try:
+            self.model.load_state_dict(state["model"])
+            self.optimizer.load_state_dict(state["optimizer"])
+        except (RuntimeError, ValueError) as error:
+            raise ValueError(f"this is the state of another model's run: {error}") from error
         best = state["best_weights"]
         self.best_weights = best and {name: one.clone() for name, one in best.items()}
         self.rows = [dict(row) for row in state["rows"]]
