@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -40,12 +41,12 @@ class Ragged:
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
-    @property
+    @cached_property
     def lengths(self) -> Tensor:
         """Length of every row, shape ``[R]``."""
         return self.offsets.diff()
 
-    @property
+    @cached_property
     def rows(self) -> Tensor:
         """Row number of every value, shape ``[offsets[-1]]``."""
         return torch.repeat_interleave(torch.arange(len(self)), self.lengths)
@@ -79,8 +80,13 @@ class Ragged:
         :meth:`from_pairs` leaves them."""
         if not len(self.values):
             return torch.zeros(values.shape, dtype=torch.bool)
-        width = int(torch.maximum(self.values.max(), values.max())) + 1 if values.numel() else 1
-        keys = self.rows * width + self.values
-        wanted = rows * width + values
-        found = torch.searchsorted(keys, wanted).clamp(max=len(keys) - 1)
-        return keys[found] == wanted
+        width, keys = self._keys
+        wanted = rows * width + values.clamp(max=width - 1)
+        found = torch.searchsorted(keys, wanted.contiguous()).clamp(max=len(keys) - 1)
+        return (keys[found] == wanted) & (values < width)
+
+    @cached_property
+    def _keys(self) -> tuple[int, Tensor]:
+        """Row and value as one rising number, and its place value."""
+        width = int(self.values.max()) + 1
+        return width, self.rows * width + self.values

@@ -11,7 +11,7 @@ import torch
 from bayes_recsys.data.splits import Split
 from bayes_recsys.evaluation.metrics import METRICS
 from bayes_recsys.evaluation.protocols import PROTOCOLS, check_part
-from bayes_recsys.evaluation.ranking import evaluate
+from bayes_recsys.evaluation.ranking import rank
 from bayes_recsys.inference.objective import Objective
 from bayes_recsys.models.base import Model
 
@@ -70,10 +70,8 @@ class Monitor:
         return f"{self.metric}@{self.k}"
 
     def measure(self, model: Model, split: Split, seed: int) -> float:
-        """Mean over users, with expected scores."""
-        ranked = evaluate(
-            model, split, protocol=self.protocol, part=self.part, ks=(self.k,), seed=seed
-        )
+        """Mean over users, with expected scores, on the split of the model's histories."""
+        ranked = rank(model, split, self.protocol, self.part, (self.k,), seed)
         return float(ranked.per_user[self.name].mean())
 
     def check(self, split: Split) -> None:
