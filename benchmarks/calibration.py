@@ -24,8 +24,7 @@ from pyro.infer import Trace_ELBO
 from torch import Tensor
 
 import bayes_recsys as br
-from bayes_recsys.scores.families import Gamma, LogNormal, Weibull
-from bayes_recsys.scores.spec import Scores
+from bayes_recsys.scores import Gamma, LogNormal, Scores, Weibull
 
 FAMILIES = (LogNormal, Gamma, Weibull)
 WIDTHS = (0.1, 0.5, 1.0, "learned", "amortised")
@@ -93,7 +92,7 @@ def ranks(model: br.models.BAMF, batch, true: Tensor, draws: int) -> Tensor:
     return (guide.sample((draws,)).squeeze(-2) < true).double().mean(0).where(~true.isnan(), np.nan)
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--users", type=int, default=400)
     parser.add_argument("--pairs", type=int, default=60, help="labelled pairs per user")
@@ -101,7 +100,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--figure", type=Path)
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     rows, curves = [], {}
     for family in FAMILIES:
         truth, batch, true = simulate(family, options)

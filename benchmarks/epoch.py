@@ -14,34 +14,33 @@ import time
 import torch
 
 import bayes_recsys as br
+from bayes_recsys.experiments import Setting
+from bayes_recsys.models import BAMF, Options
 from bayes_recsys.nn import ENERGIES
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", default="100k", help="name of a data set, ratings file or folder")
     parser.add_argument("--energy", nargs="+", choices=ENERGIES, default=list(ENERGIES))
     parser.add_argument("--epochs", type=int, default=3, help="timed, after one to warm up")
     parser.add_argument("--embedding-dim", type=int, default=32)
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     interactions = br.data.load(options.data)
     split = br.data.split(interactions, seed=0)
-    histories = br.data.histories(split)
     pairs = 5 * len(split.train)
     print(f"{interactions}\n{pairs:,} pairs an epoch, {torch.get_num_threads()} threads")
     for energy in options.energy:
-        torch.manual_seed(0)
-        model = br.models.BAMF(histories, energy=energy, embedding_dim=options.embedding_dim)
         epochs = options.epochs + 1
-        fit = br.fit(model, split, max_epochs=epochs, patience=epochs, progress=False)
-        if fit.stopped == "interrupted":  # a run cut short is no result
-            raise KeyboardInterrupt
+        model = Options(BAMF, {"energy": energy, "embedding_dim": options.embedding_dim})
+        training = br.Training(max_epochs=epochs, patience=epochs)
+        fit = Setting(model, training=training).fit(split)
         seconds = fit.history["seconds"].tolist()[1:]
         line = f"{energy:6s} epoch {statistics.median(seconds):6.2f} s"
         line += f" ({min(seconds):.2f} .. {max(seconds):.2f})"
         for protocol in ("sampled", "full"):
             started = time.perf_counter()
-            br.evaluate(model, split, protocol=protocol)
+            br.evaluate(fit.model, split, protocol=protocol)
             line += f", {protocol} evaluation {time.perf_counter() - started:.2f} s"
         print(line, flush=True)
 

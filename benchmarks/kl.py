@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from scipy import integrate, optimize, special, stats
 from torch.distributions import kl_divergence
 
-from bayes_recsys.scores.families import Gamma, LogNormal, Weibull
+from bayes_recsys.scores import Gamma, LogNormal, Weibull
 
 FAMILIES = (LogNormal, Gamma, Weibull)
 GUIDE_SCALES, PRIOR_SCALES = (0.1, 0.5, 1.5), (0.3, 1.0, 2.0)
@@ -56,10 +56,10 @@ def closed(q_family, q_scale, p_family, p_scale, shift: float) -> float:
     return kl_divergence(q, p).item()
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--figure", type=Path)
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     figure = Figure(figsize=(10, 8), layout="constrained")
     panels = figure.subplots(3, 3, sharex=True, sharey=True)
     rows = []

@@ -33,20 +33,22 @@ from pyro.poutine.messenger import Messenger
 from torch import Tensor
 
 import bayes_recsys as br
-from bayes_recsys.posterior import import_arviz
-from bayes_recsys.scores.families import Gamma, LogNormal, Weibull
-from bayes_recsys.inference.checks import guide_only
-from bayes_recsys.scores.spec import Scores
+from bayes_recsys.experiments import Setting
+from bayes_recsys.inference import guide_only
+from bayes_recsys.models import BAMF, Options
+from bayes_recsys.posterior.importance import pareto_k
+from bayes_recsys.scores import Gamma, LogNormal, Scores, Weibull
+from bayes_recsys.streams import stream
 
 FAMILIES = (LogNormal, Gamma, Weibull)
-WIDTHS = (0.1, 1.0, "learned", "amortised")
+WIDTHS = {0.1: "#9ecae1", 1.0: "#084594", "learned": "#fd8d3c", "amortised": "#d94801"}
 SITE = "user_attention"
 
 
 @dataclass(frozen=True)
 class Comparison:
     """Means and sds of ln s by guide, by NUTS and by the prior, one per score; k-hat per user; of
-    NUTS the least effective sample size and the number of divergent transitions."""
+    NUTS the least effective sample size (0: a score never moved) and the number of divergent transitions."""
 
     mean: Tensor
     sd: Tensor
@@ -84,7 +86,7 @@ def training_pairs(model: br.models.Model, user: Tensor, seed: int) -> br.data.B
     positive, mask = entries.padded(user)
     owner = user[:, None].expand(positive.shape).flatten()
     sampler = br.data.NegativeSampler(entries, model.histories.n_items)
-    negative = sampler.draw(owner, 4, np.random.default_rng(seed)).view(*positive.shape, 4)
+    negative = sampler.draw(owner, 4, stream("negatives", seed)).view(*positive.shape, 4)
     item = torch.cat([positive[..., None], negative], dim=-1)
     label = torch.zeros(item.shape)
     label[..., 0] = 1
@@ -121,25 +123,25 @@ def train(family, width, options: argparse.Namespace) -> br.models.Model:
     """BAMF on a small synthetic data set."""
     data = br.data.synthetic(n_users=150, n_items=80, length=(12, 18), seed=options.seed)
     split = br.data.leave_one_out(data.interactions)
-    torch.manual_seed(options.seed)
     scores = Scores(family(width), family(1.0))
-    model = br.models.BAMF(br.data.histories(split), embedding_dim=8, user_scores=scores)
-    fit = br.fit(
-        model, split, max_epochs=options.epochs, patience=options.epochs, learning_rate=1e-2,
-        weight_decay=0.01, seed=options.seed, progress=False,
-    )  # fmt: skip
-    if fit.stopped == "interrupted":  # a run cut short is no result
-        raise KeyboardInterrupt
-    return model
+    training = br.Training(
+        learning_rate=1e-2,
+        weight_decay=0.01,
+        max_epochs=options.epochs,
+        patience=options.epochs,
+        seed=options.seed,
+    )
+    model = Options(BAMF, {"embedding_dim": 8, "user_scores": scores})
+    return Setting(model, training=training).fit(split).model
 
 
-def refit_guide(model: br.models.Model, batch: br.data.Batch) -> None:
+def refit_guide(model: br.models.Model, batch: br.data.Batch, steps: int) -> None:
     """The ELBO of these very pairs over what only the guide uses; then all is frozen."""
     of_guide = list(guide_only(model, batch))
     optimizer = torch.optim.Adam(of_guide, lr=0.02)
-    decay = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.99)
+    decay = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.018 ** (1 / steps))
     objective = Trace_ELBO()(model, model.guide)
-    for _ in range(400):
+    for _ in range(steps):
         optimizer.zero_grad()
         objective(batch).backward()
         optimizer.step()
@@ -151,9 +153,9 @@ def refit_guide(model: br.models.Model, batch: br.data.Batch) -> None:
 def compare(model: br.models.Model, options: argparse.Namespace) -> Comparison:
     lengths = model.histories.history.lengths
     fitting = ((lengths >= options.length[0]) & (lengths <= options.length[1])).nonzero()[:, 0]
-    user = fitting[np.random.default_rng(options.seed).permutation(len(fitting))[: options.users]]
+    user = fitting[stream("users", options.seed).permutation(len(fitting))[: options.users]]
     batch = training_pairs(model, user, options.seed)
-    refit_guide(model, batch)
+    refit_guide(model, batch, options.steps)
     pyro.set_rng_seed(options.seed)
     mcmc = MCMC(
         NUTS(Unmasked()(model.model)), num_samples=options.draws,
@@ -164,9 +166,7 @@ def compare(model: br.models.Model, options: argparse.Namespace) -> Comparison:
     exact = mcmc.get_samples()[SITE].log()[:, there]
     site = model.attend(batch)[SITE]
     guide, prior = site.guide(), site.prior()
-    # arviz.psislw returns the smoothed weights and k-hat.
-    weights = log_weights(model, batch, 1000)
-    k_hat = np.array([float(import_arviz().psislw(w)[1]) for w in weights.T])
+    k_hat = np.array([pareto_k(of_user) for of_user in log_weights(model, batch, 1000).T])
     return Comparison(
         guide.expected_log[there],
         guide.variance_log.sqrt()[there],
@@ -175,18 +175,17 @@ def compare(model: br.models.Model, options: argparse.Namespace) -> Comparison:
         prior.expected_log[there],
         prior.variance_log.sqrt()[there],
         k_hat,
-        int(effective_sample_size(exact[None]).min()),
+        round(effective_sample_size(exact[None]).nan_to_num().min().item()),
         len(mcmc.diagnostics()["divergences"]["chain 0"]),
     )
 
 
 def picture(comparisons: dict) -> Figure:
     figure = Figure(figsize=(11, 3.8), layout="constrained")
-    colours = dict(zip(WIDTHS, ("#9ecae1", "#084594", "#fd8d3c", "#d94801"), strict=True))
     for axes, family in zip(
         figure.subplots(1, len(FAMILIES), sharex=True, sharey=True), FAMILIES, strict=True
     ):
-        for width, colour in colours.items():
+        for width, colour in WIDTHS.items():
             c = comparisons[family.__name__, width]
             axes.plot(c.exact_sd, c.sd, ".", color=colour, label=f"width {width}", markersize=4)
         axes.axline((0.5, 0.5), slope=1, color="black", linewidth=1, linestyle=":")
@@ -197,16 +196,17 @@ def picture(comparisons: dict) -> Figure:
     return figure
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", type=Path, help="check this saved model instead")
     parser.add_argument("--users", type=int, default=8)
     parser.add_argument("--length", type=int, nargs=2, default=(5, 30), help="of their histories")
     parser.add_argument("--epochs", type=int, default=40)
+    parser.add_argument("--steps", type=int, default=400, help="of refitting the guide")
     parser.add_argument("--draws", type=int, default=600)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--figure", type=Path)
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     if options.model:
         one = compare(br.load_model(options.model), options)
         print(pd.DataFrame([one.row()]).round(2).to_string(index=False))

@@ -21,16 +21,17 @@ def row(name: str, protocols: dict, epochs: str) -> str:
     return f"| {' | '.join([name, *cells, epochs])} |"
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
         "run", nargs="+", type=Path, help="output folders of examples/train_bamf.py"
     )
-    runs = [json.loads((folder / "metrics.json").read_text()) for folder in parser.parse_args().run]
+    folders = parser.parse_args(arguments).run
+    runs = [json.loads((folder / "metrics.json").read_text()) for folder in folders]
     print("| run | full NDCG@10 | full HR@10 | 1:99 NDCG@10 | 1:99 HR@10 | kept epoch |")
     print("|---|---|---|---|---|---|")
     seen = set()
-    for folder, run in zip(parser.parse_args().run, runs, strict=True):
+    for folder, run in zip(folders, runs, strict=True):
         data, seed = run["dataset"]["name"], run["seed"]
         if (data, seed) not in seen:
             print(row(f"{data}, popularity", run["popularity"], ""))

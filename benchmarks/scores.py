@@ -11,56 +11,60 @@ mean over seeds ± standard deviation. A seed decides split, initial weights, ne
 from __future__ import annotations
 
 import argparse
-import json
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 from matplotlib.figure import Figure
 
 import bayes_recsys as br
-from bayes_recsys.scores.families import Gamma, LogNormal, Point, Weibull
-from bayes_recsys.scores.spec import Scores
+from bayes_recsys.experiments import Setting
+from bayes_recsys.models import BAMF, Options
+from bayes_recsys.records import read_json, to_record, write_json
+from bayes_recsys.scores import Gamma, LogNormal, Point, Scores, Weibull
 
 PUBLISHED = Scores(LogNormal(0.1), LogNormal(1.0), scope="interaction", prior_mean="contextual")
 OF_EACH_PAIR = Scores(LogNormal("learned"), LogNormal(1.0), scope="interaction")
 BOTH_SIDES = {"item_scores": PUBLISHED, "user_scores": PUBLISHED, "strength": "user"}
-TEMPERED = {"kl_weight": 0.01, "kl_reduction": "mean"}
+TEMPERED = br.Objective(kl_weight=0.01, kl_reduction="mean")
 
-# Name of a row: options of the model, options of fit.
+
+def bamf(options: dict[str, object], objective: br.Objective = br.Objective()) -> Setting:
+    """A row: BAMF with these options."""
+    return Setting(Options(BAMF, options), objective)
+
+
 FAMILY_ROWS = {
-    "Point": ({"user_scores": Point()}, {}),
+    "Point": bamf({"user_scores": Point()}),
     **{
-        f"{guide.__name__} guide, {prior.__name__} prior": (
-            {"user_scores": Scores(guide("learned"), prior(1.0))},
-            {},
+        f"{guide.__name__} guide, {prior.__name__} prior": bamf(
+            {"user_scores": Scores(guide("learned"), prior(1.0))}
         )
         for guide in (LogNormal, Gamma, Weibull)
         for prior in (LogNormal, Gamma, Weibull)
     },
-    "published, tempered": (BOTH_SIDES, TEMPERED),
+    "published, tempered": bamf(BOTH_SIDES, TEMPERED),
 }
 FORMULATION_ROWS = {
-    "published": (BOTH_SIDES, {}),
-    "published, tempered": (BOTH_SIDES, TEMPERED),
-    "interaction, learned width": (
-        {**BOTH_SIDES, "user_scores": OF_EACH_PAIR, "item_scores": OF_EACH_PAIR},
-        {},
+    "published": bamf(BOTH_SIDES),
+    "published, tempered": bamf(BOTH_SIDES, TEMPERED),
+    "interaction, learned width": bamf(
+        {**BOTH_SIDES, "user_scores": OF_EACH_PAIR, "item_scores": OF_EACH_PAIR}
     ),
-    "user, width 0.1": ({"user_scores": Scores(LogNormal(0.1)), "strength": "user"}, {}),
-    "user, learned width": ({"strength": "user"}, {}),
-    "default: strength both": ({}, {}),
-    "default, amortised width": ({"user_scores": Scores(LogNormal("amortised"))}, {}),
-    "default, separate values": ({"values": "separate"}, {}),
-    "default, prior sd 2": ({"user_scores": Scores(prior=LogNormal(2.0))}, {}),
-    "default, contextual prior": ({"user_scores": Scores(prior_mean="contextual")}, {}),
-    "default, combine sum": ({"combine": "sum"}, {}),
-    "default, learned prior": (
-        {"user_scores": Scores(prior=LogNormal("learned"), prior_mean="learned")},
-        {},
+    "user, width 0.1": bamf({"user_scores": Scores(LogNormal(0.1)), "strength": "user"}),
+    "user, learned width": bamf({"strength": "user"}),
+    "default: strength both": bamf({}),
+    "default, amortised width": bamf({"user_scores": Scores(LogNormal("amortised"))}),
+    "default, separate values": bamf({"values": "separate"}),
+    "default, prior sd 2": bamf({"user_scores": Scores(prior=LogNormal(2.0))}),
+    "default, contextual prior": bamf({"user_scores": Scores(prior_mean="contextual")}),
+    "default, combine sum": bamf({"combine": "sum"}),
+    "default, learned prior": bamf(
+        {"user_scores": Scores(prior=LogNormal("learned"), prior_mean="learned")}
     ),
-    "Point": ({"user_scores": Point()}, {}),
+    "Point": bamf({"user_scores": Point()}),
 }
 STUDIES = {"families": FAMILY_ROWS, "formulations": FORMULATION_ROWS}
 COLUMNS = {
@@ -77,14 +81,12 @@ COLUMNS = {
 }
 
 
-def run(interactions: br.data.Interactions, seed: int, model_options, fit_options, epochs) -> dict:
+def run(interactions: br.data.Interactions, setting: Setting) -> dict[str, float]:
+    """Train and measure."""
+    seed = setting.training.seed
     split = br.data.split(interactions, seed=seed)
-    histories = br.data.histories(split)
-    torch.manual_seed(seed)
-    model = br.models.BAMF(histories, **model_options)
-    fit = br.fit(model, split, seed=seed, max_epochs=epochs, progress=False, **fit_options)
-    if fit.stopped == "interrupted":  # a run cut short is no result
-        raise KeyboardInterrupt
+    fit = setting.fit(split)
+    model = fit.model
     row = {
         protocol: float(br.evaluate(model, split, protocol=protocol).per_user["ndcg@10"].mean())
         for protocol in ("full", "sampled")
@@ -95,7 +97,7 @@ def run(interactions: br.data.Interactions, seed: int, model_options, fit_option
         summary = br.score_summary(model)
         scores = {name: getattr(model, name).scores for name in summary.index}
         row["kl"] = sum(
-            summary["kl"][name] * entries_of_a_pair(split, histories, scores[name].scope)
+            summary["kl"][name] * entries_of_a_pair(split, model.histories, scores[name].scope)
             for name in summary.index
         )
         row |= summary.drop(columns=["kl", "floor", "excess"]).mean().to_dict()  # over sites
@@ -153,59 +155,71 @@ def picture(results: dict[str, list[dict]]) -> Figure:
     return figure
 
 
-def main() -> None:
+def finished(path: Path, interactions: br.data.Interactions, setting: Setting) -> dict | None:
+    """The row of a run, done now unless it is there; ``None`` if another process is at it.
+
+    Raises:
+        ValueError: The file is of another run.
+    """
+    about = {"data": str(interactions), **setting.record()}
+    try:
+        path.open("x").close()  # now it is ours, and another process leaves it to us
+    except FileExistsError:
+        pass
+    else:
+        try:
+            row = run(interactions, setting)
+        except BaseException:
+            path.unlink()
+            raise
+        write_json({"about": about, "row": to_record(row)}, path)
+        print(path.name, row, flush=True)
+    if not path.stat().st_size:
+        print(f"{path}: being made elsewhere, or left by a crash; then delete it")
+        return None
+    done = read_json(path)
+    if done["about"] != about:
+        raise ValueError(f"{path} is of another run ({done['about']}); choose another --out")
+    return done["row"]
+
+
+def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("study", choices=STUDIES)
-    parser.add_argument(
-        "--data", default="latest-small", help="name of a data set, ratings file or folder"
-    )
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--epochs", type=int, default=100, help="at most")
-    parser.add_argument("--rows", nargs="+", help="names of rows; default: all of the study")
-    parser.add_argument("--out", type=Path, required=True, help="folder for one file a run")
-    parser.add_argument("--figure", type=Path, help="where to draw what the table says")
-    options = parser.parse_args()
-    unknown = [name for name in options.rows or [] if name not in STUDIES[options.study]]
+    add = parser.add_argument
+    add("study", choices=STUDIES)
+    add("--data", default="latest-small", help="name of a data set, ratings file or folder")
+    add("--seeds", type=int, default=3)
+    add("--epochs", type=int, default=100, help="at most")
+    add("--rows", nargs="+", help="names of rows; default: all of the study")
+    add("--out", type=Path, required=True, help="folder for one file a run")
+    add("--figure", type=Path, help="where to draw what the table says")
+    options = parser.parse_args(arguments)
+    rows = STUDIES[options.study]
+    unknown = [name for name in options.rows or [] if name not in rows]
     if unknown:
-        known = ", ".join(map(repr, STUDIES[options.study]))
-        parser.error(f"--rows: no {unknown[0]!r} among {known}")
+        parser.error(f"--rows: no {unknown[0]!r} among {', '.join(map(repr, rows))}")
     interactions = br.data.load(options.data)
     options.out.mkdir(parents=True, exist_ok=True)
     results: dict[str, list[dict]] = {}
     for seed in range(options.seeds):
-        for name, (model_options, fit_options) in STUDIES[options.study].items():
+        for name, setting in rows.items():
             if options.rows and name not in options.rows:
                 continue
-            path = (
-                options.out
-                / f"{name.replace(' ', '-').translate({ord(c): None for c in ':,'})}-{seed}.json"
-            )
-            about = (
-                f"{interactions}, {model_options}, {fit_options}, at most {options.epochs} epochs"
-            )
-            try:
-                path.open("x").close()  # now it is ours, and another process leaves it to us
-            except FileExistsError:
-                pass
-            else:
-                try:
-                    row = run(interactions, seed, model_options, fit_options, options.epochs)
-                except BaseException:
-                    path.unlink()
-                    raise
-                path.write_text(json.dumps({"about": about, "row": row}))
-                print(path.name, row, flush=True)
-            if not path.stat().st_size:
-                print(f"{path}: being made elsewhere, or left by a crash; then delete it")
-                continue
-            done = json.loads(path.read_text())
-            if done["about"] != about:
-                parser.error(f"{path} is of another run ({done['about']}); choose another --out")
-            results.setdefault(name, []).append(done["row"])
+            plain = name.replace(" ", "-").translate({ord(c): None for c in ":,"})
+            training = replace(setting.training, seed=seed, max_epochs=options.epochs)
+            path = options.out / f"{plain}-{seed}.json"
+            row = finished(path, interactions, replace(setting, training=training))
+            if row is not None:
+                results.setdefault(name, []).append(row)
     print(f"\n{interactions}, {options.seeds} seeds\n\n{table(results)}")
     if options.figure:
         picture(results).savefig(options.figure, dpi=110)
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (br.data.DataError, ValueError, FloatingPointError, OSError) as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("interrupted: finished runs are kept; the same command goes on from there")

@@ -1,4 +1,4 @@
-"""The table of results: models × data × splits × seeds, by examples/compare_models.py.
+"""The table of results: models × data × splits × seeds, as examples/compare_models.py compares them.
 
     python benchmarks/table.py --data latest-small 100k --out runs/table
     python benchmarks/table.py --smoke
@@ -22,9 +22,7 @@ from pathlib import Path
 import pandas as pd
 
 import bayes_recsys as br
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
-import compare_models
+from bayes_recsys.experiments.comparison import SPLITS, Plan, compare_models, toy_data
 
 PACKAGES = ("bayes_recsys", "torch", "pyro-ppl", "numpy", "scikit-learn", "implicit")
 
@@ -48,28 +46,32 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
     add("--data", nargs="+", default=["latest-small", "100k"], help="names, files or folders")
-    add("--split", nargs="+", choices=compare_models.SPLITS, default=["random"])
-    add("--models", nargs="+", help="names as in compare_models.py; default: all")
-    add("--seeds", type=int, default=5)
+    add("--split", nargs="+", choices=SPLITS, default=["random"])
+    add("--models", nargs="+", default=(), help="names as in compare_models.py (default: all)")
+    add("--seeds", type=int, default=Plan().seeds, help="(default: %(default)s)")
     add("--out", type=Path, default=Path("runs/table"), help="folder for what is written")
     add("--smoke", action="store_true", help="toy data, two epochs")
     options = parser.parse_args(arguments)
     names = [Path(data).stem for data in options.data]
     if len(set(names)) < len(names):
         parser.error("--data: two of them have the same name, and would share a folder")
+    try:
+        plans = [
+            Plan(models=options.models, split=split, seeds=options.seeds) for split in options.split
+        ]
+    except ValueError as error:
+        parser.error(str(error))
     frames, pages = {}, []
     for data in options.data[:1] if options.smoke else options.data:
-        for split in options.split:
-            folder = options.out / Path(data).stem / split
-            passed = ["--data", data, "--split", split, "--seeds", str(options.seeds)]
-            passed += ["--out", str(folder), *(["--smoke"] if options.smoke else [])]
-            passed += ["--models", *options.models] if options.models else []
-            compare_models.main(passed)
-            folder = folder / "smoke" if options.smoke else folder
-            frames[Path(data).stem, split] = pd.read_csv(folder / "comparison.csv")
-            pages.append(
-                f"## {Path(data).stem}, {split} split\n\n{(folder / 'comparison.md').read_text()}"
-            )
+        ratings = toy_data() if options.smoke else br.data.load(data)
+        for plan in plans:
+            folder = options.out / Path(data).stem / plan.split
+            if options.smoke:
+                plan, folder = plan.smoke(), folder / "smoke"
+            compare_models(ratings, plan, folder)
+            frames[Path(data).stem, plan.split] = pd.read_csv(folder / "comparison.csv")
+            text = (folder / "comparison.md").read_text()
+            pages.append(f"## {Path(data).stem}, {plan.split} split\n\n{text}")
     table = pd.concat(frames, names=["data", "split"]).droplevel(2)
     table.to_csv(options.out / "table.csv")
     text = "\n".join([*pages, circumstances()])
