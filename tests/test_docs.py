@@ -1,6 +1,7 @@
 """Code in the documentation runs."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import matplotlib as mpl
@@ -9,7 +10,7 @@ import pytest
 import torch
 
 import bayes_recsys as br
-from bayes_recsys.posterior import import_arviz, plot_attention
+from bayes_recsys.posterior import import_arviz
 
 ROOT = Path(__file__).parents[1]
 
@@ -30,9 +31,12 @@ def names(synthetic, monkeypatch, tmp_path):
     mpl.use("agg")
     import_arviz()
     fit = br.fit
-    monkeypatch.setattr(
-        br, "fit", lambda *a, **k: fit(*a, **{**k, "max_epochs": 1, "progress": False})
-    )
+
+    def one_epoch(model, split, objective=br.Objective(), training=br.Training(), **options):
+        training = replace(training, max_epochs=1)
+        return fit(model, split, objective, training, **{**options, "progress": False})
+
+    monkeypatch.setattr(br, "fit", one_epoch)
     monkeypatch.setattr(br.data, "load_movielens", lambda name: synthetic.interactions)
     Path("ratings_Beauty.csv").write_text("u1,i1,5.0,1\nu1,i2,4.0,2\n")
     splits = [br.data.split(synthetic.interactions, seed=seed) for seed in range(2)]
@@ -56,25 +60,6 @@ def names(synthetic, monkeypatch, tmp_path):
     }
 
 
-def test_the_model_of_the_contributing_guide(split, histories, tmp_path):
-    names = {}
-    exec(block("CONTRIBUTING.md", "class WeighedHistory"), names)
-    mine = names["WeighedHistory"]
-    torch.manual_seed(0)
-    model = mine(histories)
-    history = br.fit(model, split, max_epochs=15, learning_rate=1e-2, progress=False).history
-    assert history["loss"].iloc[-1] < 0.5
-    ndcg = {
-        s: br.evaluate(s, split).per_user["ndcg@10"].mean()
-        for s in (model, br.baselines.Popularity(split))
-    }
-    assert ndcg.pop(model) > max(ndcg.values())
-    br.save_model(model, tmp_path / "mine")
-    assert isinstance(br.load_model(tmp_path / "mine", mine), mine)
-    assert len(br.recommend(model, users=["3"], k=4)) == 4
-    plot_attention(br.posterior_tree(model, users=["3"]), "3")
-
-
 def test_the_example_of_the_readme(names, capsys):
     exec(block("README.md", "br.fit"), {})
     assert "full ranking of the test part" in capsys.readouterr().out
@@ -94,7 +79,11 @@ def test_what_the_demo_leaves_opens(names):
 
 @pytest.mark.filterwarnings("ignore::bayes_recsys.inference.CollapseWarning")
 @pytest.mark.parametrize(
-    "page", ["conventions", "families", "bamf", "posterior", "evaluation", "baselines", "data"]
+    "page",
+    [
+        *("conventions", "families", "bamf", "objective"),
+        *("posterior", "evaluation", "baselines", "data"),
+    ],
 )
 def test_the_examples_of_a_page(page, names):
     for code in blocks(f"docs/{page}.md"):
