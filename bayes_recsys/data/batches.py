@@ -54,7 +54,7 @@ class Batch:
 
     @cached_property
     def valid(self) -> Tensor:
-        """Which history entries a candidate may attend over: ``R_u \\ {i}``, shape ``[G, C, L]``."""
+        """Which history entries a candidate may attend over, ``R_u \\ {i}``, shape ``[G, C, L]``."""
         return left_out(self.history_mask, self.own) & self.mask[:, :, None]
 
     def to(self, device: torch.device | str) -> Batch:

@@ -56,7 +56,7 @@ class BAMF(Model):
             ``"shared"``: both roles are linear maps of one table.
         values: ``"shared"``: what is pooled are the vectors that are attended to, ``h``; or
             ``"separate"`` vectors for it.
-        user_scores: The user's scores: :class:`~bayes_recsys.scores.Scores` or ``Point()``.
+        user_scores: The user's scores: :class:`~bayes_recsys.scores.spec.Scores` or ``Point()``.
         item_scores: The target's scores, of scope ``"interaction"``, or ``Point()``.
         strength: Where the user's scores count. ``"user"``: in the user's context alone, as in the
             paper. ``"both"``: they multiply the target's scores too, so that a choice that says

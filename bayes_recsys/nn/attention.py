@@ -147,7 +147,7 @@ class Attended:
 
     @property
     def mask(self) -> Tensor:
-        """Which scores there are, the shape of the latent site: ``[G, C, L]``, or ``[G, 1, L]`` with
+        """Which scores there are, the shape of the latent site, ``[G, C, L]``, or ``[G, 1, L]`` with
         scope ``"user"``."""
         batch = self.entries.batch
         return batch.history_mask[:, None] if self.attention.of_user else self.entries.valid

@@ -32,7 +32,7 @@ def score_summary(
         seed: Seed of both.
 
     Returns:
-        One row per site; means over history entries, in nats:
+        One row per site, of means over history entries in nats.
 
         ``kl``
             divergence of an entry's posterior from its prior

@@ -8,7 +8,7 @@ A model of your own is held to what those of this package are by three lines in 
     class TestWeighedHistory(ModelTests):
         model = WeighedHistory
 
-The same with :class:`FamilyTests` (``family = ..``) and :class:`LikelihoodTests` (``likelihood = ..``).
+The same with ``FamilyTests`` (``family = ..``) and ``LikelihoodTests`` (``likelihood = ..``).
 They need pytest.
 """
 
