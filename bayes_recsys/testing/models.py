@@ -27,14 +27,12 @@ class ModelTests(SmallData):
     Attributes:
         model: The class.
         values: Options to build it with.
-        sees_history: Whether its logits depend on the user's history.
         widest: Numbers a history entry may stand for in the largest tensor, see
             ``test_memory_is_bounded``.
     """
 
     model: ClassVar[type[Model]]
     values: ClassVar[dict[str, Any]] = {}
-    sees_history: ClassVar[bool] = True
     widest: ClassVar[int] = 128
 
     @pytest.fixture
@@ -42,12 +40,17 @@ class ModelTests(SmallData):
         """What is tested; override it to run over several."""
         return Options(self.model, self.values)
 
+    @pytest.fixture
+    def sees_history(self) -> bool:
+        """Whether its logits depend on the user's history; override it where they do not."""
+        return True
+
     def test_records_its_options(self, options, histories):
         signature = inspect.signature(options.model.__init__).parameters
         assert list(options.values) == list(signature)[2:]
         assert options.build(histories).options == options.check() == options
 
-    def test_target_in_its_own_history_changes_nothing(self, options, histories):
+    def test_target_in_its_own_history_changes_nothing(self, options, histories, sees_history):
         model = make(options, histories)
         user, item = torch.tensor([3]), torch.tensor([[5, 6, 7]])
         rows, scores = rows_of(histories.history), []
@@ -57,7 +60,7 @@ class ModelTests(SmallData):
             scores.append(model.score(user, item)[0])
         torch.testing.assert_close(scores[1][0], scores[0][0])
         matters = not torch.allclose(scores[1][1:], scores[0][1:])
-        assert matters == self.sees_history
+        assert matters == sees_history
 
     def test_user_in_the_targets_audience_changes_nothing(self, options, histories):
         rows, scores = rows_of(histories.audience), []
@@ -122,9 +125,14 @@ class ModelTests(SmallData):
             assert trace.nodes[name]["value"].shape == mask.shape
             assert (trace.nodes[name]["value"][mask] > 0).all()
 
-    def test_can_be_drawn_as_a_graph(self, options, histories, batch):
-        relations = get_model_relations(make(options, histories).model, (batch,))
+    def test_pyro_sees_the_structure(self, options, histories, batch):
+        model = make(options, histories)
+        relations = get_model_relations(model.model, (batch,))
+        sites = [n for n, site in model.attend(batch).items() if site.attention.is_random]
+        assert set(sites) <= set(relations["sample_sample"]["label"])
         assert relations["observed"] == ["label"]
+        assert relations["plate_sample"]["block"] == [*sites, "label"]
+        assert list(get_model_relations(model.guide, (batch,))["sample_sample"]) == sites
 
     def test_attends_once_a_step(self, options, histories, split):
         """Guide and model of a step see the same keys, under dropout too."""
