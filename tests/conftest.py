@@ -1,3 +1,5 @@
+import numpy as np
+import pandas as pd
 import pyro
 import pytest
 import torch
@@ -62,3 +64,28 @@ def make(model_class, histories, size=0.4, **options):
 def elbo(model, batch):
     """An estimate of the negative one, differentiable."""
     return Trace_ELBO().differentiable_loss(model.model, model.guide, batch)
+
+
+def events(rows):
+    """Interactions from (user, item, time)."""
+    frame = pd.DataFrame(rows, columns=["user", "item", "timestamp"])
+    return br.data.from_frame(frame, timestamp="timestamp", name="events")
+
+
+@pytest.fixture
+def late():
+    """Twenty events of which user c, with three, comes after training."""
+    rows = [("ab"[n % 2], n, n) for n in range(17)] + [("c", 0, 17), ("c", 1, 18), ("c", 2, 18.5)]
+    return events(rows)
+
+
+class Tied:
+    """Integer scores: most candidates tie."""
+
+    def __init__(self, split):
+        rng = np.random.default_rng(5)
+        shape = split.interactions.n_users, split.interactions.n_items
+        self.values = torch.from_numpy(rng.integers(0, 4, shape)).float()
+
+    def score(self, user, item):
+        return self.values[user].gather(1, item)

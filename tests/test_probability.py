@@ -22,45 +22,48 @@ from bayes_recsys.evaluation import (
 from tests.conftest import make
 
 
+def codes(histories, ids):
+    """Codes of item ids, of which some come again."""
+    of_id = {text: code for code, text in enumerate(histories.item_ids.tolist())}
+    return torch.tensor([of_id[one] for one in ids])
+
+
 class TestPredictiveNll:
     def test_of_a_deterministic_model_is_the_cross_entropy(self, split, histories):
         model = make(br.models.BAMF, histories, user_scores=br.Point())
         nll = br.predictive_nll(br.Posterior(model, draws=2), split, negatives=3, seed=5)
         assert len(nll) == int((split.items_by_user("test").lengths > 0).sum())
-        user = int(nll.index[4])
-        positive = split.items_by_user("test").row(user)
-        negative = br.data.negative_sampler(split).draw(
-            torch.full_like(positive, user), 3, np.random.default_rng([5, user])
-        )
-        item = torch.cat([positive, negative.flatten()])
-        logits = model.score(torch.tensor([user]), item[None])[0]
-        label = (torch.arange(len(item)) < len(positive)).float()
+        pairs = predicted_pairs(model, split, negatives=3, seed=5)
+        pairs = pairs[pairs["user"] == nll.index[4]]
+        assert len(pairs) == 4 * len(split.items_by_user("test").row(int(nll.index[4])))
+        user, item = histories.user_codes([nll.index[4]]), codes(histories, pairs["item"])
+        logits = model.score(user, item[None])[0]
+        label = torch.tensor(pairs["label"].tolist()).float()
         expected = torch.nn.functional.binary_cross_entropy_with_logits(logits, label)
         assert nll.iloc[4] == pytest.approx(expected.item(), rel=1e-5)
 
     def test_averages_probabilities_not_logarithms(self, split, histories):
         model = make(br.models.BAMF, histories, size=0.3)
         nll = br.predictive_nll(br.Posterior(model, draws=20), split).iloc[0]
-        user = histories.user_codes([br.predictive_nll(model, split).index[0]])
-        positive = split.items_by_user("test").row(int(user))
-        rng = np.random.default_rng([0, int(user)])
-        sampler = br.data.negative_sampler(split)
-        negative = sampler.draw(user.expand(len(positive)), 4, rng).flatten()
-        item = torch.cat([positive, negative])
-        draws = br.draw(model, user, item[None], draws=20).logits[:, 0]
-        sign = torch.where(torch.arange(len(item)) < len(positive), 1.0, -1.0)
+        pairs = predicted_pairs(model, split)
+        pairs = pairs[pairs["user"] == pairs["user"].iloc[0]]
+        item, place = codes(histories, pairs["item"]).unique(return_inverse=True)
+        user = histories.user_codes(pairs["user"].iloc[:1])
+        draws = br.draw(model, user, item[None], draws=20).logits[:, 0, place]
+        sign = torch.tensor(pairs["label"].tolist()) * 2 - 1
         expected = -(sign * draws).sigmoid().mean(0).log().mean()
         assert nll == pytest.approx(expected.item(), rel=1e-4)
 
     def test_the_prior_predicts_worse_than_a_fitted_posterior(self, split, histories):
-        torch.manual_seed(0)
+        torch.manual_seed(1)
         model = br.models.BAMF(histories, user_scores=br.Scores(prior=br.LogNormal(2.0)))
-        br.fit(model, split, max_epochs=30, learning_rate=1e-2, progress=False)
+        training = br.Training(max_epochs=40, learning_rate=3e-2, patience=40)
+        br.fit(model, split, training=training, progress=False)
         posterior, prior = (
             br.predictive_nll(br.Posterior(model, source=source), split).mean()
             for source in ("posterior", "prior")
         )
-        assert posterior < prior
+        assert posterior < prior - 0.002
 
     def test_bad_arguments(self, split, histories):
         with pytest.raises(ValueError, match="source must be"):
@@ -149,7 +152,7 @@ class TestCalibration:
         p, uniform = self.p[:2000], self.uniform[:2000]
         right = calibration_error(pairs_of(p, (uniform < p).astype(int)))
         wrong = pairs_of(p, (uniform < p**2).astype(int))
-        floor = calibration_floor(wrong, seed=9)  # 0 is the seed of p itself
+        floor = calibration_floor(wrong)
         assert floor == pytest.approx(right, abs=0.01)
         assert calibration_error(wrong) > 5 * floor
 
