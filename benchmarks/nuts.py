@@ -182,9 +182,8 @@ def compare(model: br.models.Model, options: argparse.Namespace) -> Comparison:
 
 def picture(comparisons: dict) -> Figure:
     figure = Figure(figsize=(11, 3.8), layout="constrained")
-    for axes, family in zip(
-        figure.subplots(1, len(FAMILIES), sharex=True, sharey=True), FAMILIES, strict=True
-    ):
+    panels = figure.subplots(1, len(FAMILIES), sharex=True, sharey=True, squeeze=False)[0]
+    for axes, family in zip(panels, FAMILIES, strict=True):
         for width, colour in WIDTHS.items():
             c = comparisons[family.__name__, width]
             axes.plot(c.exact_sd, c.sd, ".", color=colour, label=f"width {width}", markersize=4)

@@ -1,7 +1,9 @@
-"""The example as a user runs it, at toy size."""
+"""The examples as a user runs them, at toy size."""
 
-import importlib
 import json
+import runpy
+import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,20 +12,20 @@ import pytest
 import torch
 
 import bayes_recsys as br
+from bayes_recsys.experiments import options, ratings, settings
 
 ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture
-def example(monkeypatch):
-    """Imports a script of the examples, beside its neighbours."""
-    monkeypatch.syspath_prepend(ROOT / "examples")
-    return importlib.import_module
+def run(monkeypatch):
+    """Runs a script of the examples with these arguments."""
 
+    def run(script, *arguments):
+        monkeypatch.setattr(sys, "argv", [script, *map(str, arguments)])
+        runpy.run_path(str(ROOT / "examples" / f"{script}.py"), run_name="__main__")
 
-@pytest.fixture
-def train_bamf(example):
-    return example("train_bamf")
+    return run
 
 
 @pytest.fixture(scope="module")
@@ -38,42 +40,22 @@ def folder(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        [],
-        [
-            "--energy",
-            "prod",
-            "--combine",
-            "prod",
-            "--likelihood",
-            "bradley-terry",
-            "--l2",
-            "0.1",
-            "--guide-scale",
-            "0.5",
-        ],
-        ["--guide", "point", "--negatives-exclude", "all"],
-        ["--scope", "interaction", "--kl-weight", "0.01", "--kl-reduction", "mean"],
-        ["--history", "both", "--dropout", "0.2"],
-        ["--history", "item", "--scope", "interaction"],
-        ["--max-length", "5"],
-        [
-            "--guide",
-            "weibull",
-            "--prior",
-            "gamma",
-            "--guide-scale",
-            "amortised",
-            "--values",
-            "separate",
-        ],
-    ],
-)
-def test_writes_everything(train_bamf, folder, options, tmp_path, capsys):
+TRAINED = {
+    "defaults": "",
+    "pairwise": "--energy prod --combine prod --likelihood bradley-terry --penalty 1e-4 --guide-scale 0.5",
+    "point, leaking": "--guide point --negatives-exclude all",
+    "tempered": "--scope interaction --kl-weight 0.01 --kl-reduction mean --kl-warmup 2",
+    "both histories": "--history both --dropout 0.2",
+    "audience": "--history item --scope interaction",
+    "short": "--max-length 5",
+    "mixed": "--guide weibull --prior gamma --guide-scale amortised --values separate",
+}
+
+
+@pytest.mark.parametrize("given", TRAINED.values(), ids=TRAINED)
+def test_writes_everything(run, folder, given, tmp_path, capsys):
     out = tmp_path / "out"
-    train_bamf.main(["--data", str(folder), "--epochs", "2", "--out", str(out), *options])
+    run("train_bamf", "--data", folder, "--epochs", 2, "--out", out, *given.split())
     assert sorted(p.name for p in out.iterdir()) == [
         "attention.png", "loss.png", "metrics.json", "model", "posterior.nc", "recommendations.csv",
     ]  # fmt: skip
@@ -85,7 +67,14 @@ def test_writes_everything(train_bamf, folder, options, tmp_path, capsys):
         assert {"mean", "low", "high"} == set(metrics["protocols"][protocol]["ndcg@10"])
         assert len(metrics["protocols"][protocol]) == 28
     printed = capsys.readouterr().out
-    assert ("a leak" in printed) == ("all" in options)
+    assert ("a leak" in printed) == ("all" in given)
+    unit = "comparison" if "bradley-terry" in given else "pair"
+    assert f"Test items against as many negatives as in training, nats a {unit}:" in printed
+    sources = ["posterior"] if "point" in given else ["posterior", "prior"]
+    assert list(metrics["nll"]) == sources
+    assert all(
+        f"{metrics['nll'][one]:.4f} with scores from the {one}" in printed for one in sources
+    )
     table = pd.read_csv(out / "recommendations.csv")
     assert table.columns.tolist() == ["user", "rank", "item", "title", "score", "sd"]
     assert len(table) == 400
@@ -93,179 +82,156 @@ def test_writes_everything(train_bamf, folder, options, tmp_path, capsys):
     assert "Film, number" in printed
     model = br.load_model(out / "model")
     assert model.score(torch.tensor([0]), torch.tensor([[1, 2]])).isfinite().all()
-    assert (model.histories.history.lengths.max() == 5) == ("--max-length" in options)
+    assert (model.histories.history.lengths.max() == 5) == ("--max-length" in given)
+    assert metrics["options"]["model"] == model.options.record()
 
 
-def test_same_seed_same_figures(train_bamf, folder, tmp_path):
+def test_same_seed_same_figures(run, folder, tmp_path):
     figures = []
-    for run in ("a", "b"):
-        train_bamf.main(["--data", str(folder), "--epochs", "1", "--out", str(tmp_path / run)])
-        figures.append(json.loads((tmp_path / run / "metrics.json").read_text())["protocols"])
+    for out in ("a", "b"):
+        run("train_bamf", "--data", folder, "--epochs", 1, "--out", tmp_path / out)
+        figures.append(json.loads((tmp_path / out / "metrics.json").read_text())["protocols"])
     assert figures[0] == figures[1]
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        (["--energi", "dot"], "unrecognized arguments: --energi"),
-        (["--energy", "cosine"], "choose from"),
-        (
-            ["--data", "no/such/file.csv"],
-            "latest-small, 100k, 1m, lastfm, synthetic, or name an existing",
-        ),
-        (["--guide", "point", "--prior", "lognormal"], "contradict"),
-        (["--guide", "point", "--kl-weight", "1"], "--kl-weight means nothing"),
-        (["--guide", "point", "--scope", "user"], "--scope means nothing"),
-        (["--sides", "both"], "--sides both contradicts --scope user"),
-        (["--history", "both", "--strength", "both"], "attend over different entries"),
-        (["--history", "item"], "--history item needs --scope interaction"),
-        (["--history", "item", "--item-table", "shared"], "no item is attended over"),
-        (["--guide-scale", "wide"], "invalid scale value: 'wide'"),
-        (["--beta", "2"], "--beta must be in (0, 1]"),
-        (["--tau", "0.5"], "--tau must be at least 1"),
-        (["--guide-scale", "9"], "must be between 0.001 and 5"),
-        (["--prior-scale", "amortised"], "a prior does not see the query"),
-        (["--seed", "-1"], "--seed: must not be negative"),
-        (["--epochs", "0"], "--epochs: must be at least 1"),
-        (["--device", "mps"], "there is none on this machine"),
-        (["--user", "who"], "--user, --item and --columns name columns of a ratings file"),
-        (["--columns", "user", "item"], "--columns name columns of a ratings file"),
-        (["--out", __file__], "is a file, not a folder"),
-        (["--l2", "1"], "belongs to --likelihood bradley-terry"),
-    ],
-)
-def test_refuses_unknown_and_contradictory_options(train_bamf, options, message, capsys):
+REFUSED = [
+    ("--energi dot", "unrecognized arguments: --energi"),
+    ("--energy cosine", "choose from"),
+    ("--data no/such/file.csv", "latest-small, 100k, 1m, lastfm, synthetic, or name an existing"),
+    ("--guide point --prior lognormal", "contradict"),
+    ("--prior point", "contradict"),
+    ("--guide point --kl-weight 1", "--kl-weight means nothing"),
+    ("--guide point --kl-warmup 3", "--kl-warmup means nothing"),
+    ("--guide point --kl-reduction sum", "--kl-reduction means nothing"),
+    ("--guide point --scope user", "--scope means nothing"),
+    ("--guide point --sides both", "--sides means nothing"),
+    ("--guide point --prior-mean learned", "--prior-mean means nothing"),
+    ("--guide point --guide-scale 1", "--guide-scale means nothing"),
+    ("--guide point --prior-scale 1", "--prior-scale means nothing"),
+    ("--sides both", "scope='user', one score for all of a user's targets, contradicts"),
+    ("--sides item", "scope='user', one score for all of a user's targets, contradicts"),
+    ("--history both --strength both", "attend over different entries"),
+    ("--history item", "scope='user', one score for all of a user's targets, contradicts"),
+    ("--history item --item-table shared --scope interaction", "no item is attended over"),
+    ("--guide-scale wide", "invalid scale value: 'wide'"),
+    ("--beta 2", "beta must be in (0, 1]"),
+    ("--beta nan", "beta must be in (0, 1]"),
+    ("--tau 0.5", "tau must be at least 1"),
+    ("--dropout 1", "dropout must be in [0, 1)"),
+    ("--embedding-dim 0", "(embedding_dim) must have a length of at least 1"),
+    ("--max-length 0", "--max-length: must be at least 1"),
+    ("--guide-scale 9", "must be between 0.001 and 5"),
+    ("--prior-scale amortised", "a prior does not see the query"),
+    ("--seed -1", "seed must be a whole number of at least 0"),
+    ("--epochs 0", "max_epochs must be a whole number of at least 1"),
+    ("--patience 0", "patience must be a whole number of at least 1"),
+    ("--negatives 0", "negatives must be a whole number of at least 1"),
+    ("--learning-rate 0", "learning_rate must be positive"),
+    ("--weight-decay -1", "weight_decay must not be negative"),
+    ("--kl-weight 0", "kl_weight must be positive"),
+    ("--kl-warmup 0", "epochs must be positive"),
+    ("--penalty -1", "penalty must not be negative"),
+    ("--device mps", "is not on this machine"),
+    ("--user who", "--user, --item and --columns name columns of a ratings file"),
+    ("--columns user item", "--columns name columns of a ratings file"),
+    ("--data synthetic --min-rating 3", "the synthetic data has no ratings"),
+    (f"--out {__file__}", "is a file, not a folder"),
+]
+
+
+@pytest.mark.parametrize(("given", "message"), REFUSED)
+def test_refuses_unknown_and_contradictory_options(run, given, message, capsys, monkeypatch):
+    monkeypatch.setattr(ratings, "load", None)  # before any data is read
     with pytest.raises(SystemExit) as error:
-        train_bamf.main(options)
+        run("train_bamf", *given.split())
     assert error.value.code == 2
     assert message in capsys.readouterr().err
 
 
-def test_bad_data_writes_nothing(train_bamf, tmp_path):
+def test_what_is_not_given_is_left_to_the_objects():
+    found = options.parse(["--data", "synthetic"]).setting
+    assert found.record() == settings.Setting(br.models.Options(br.models.BAMF, {})).record()
+    found = options.parse(["--data", "synthetic", "--penalty", "0.1"]).setting
+    assert found.training == br.Training()
+    assert found.training.decay(found.objective) == 0
+
+
+def test_help_names_the_defaults(run, capsys):
+    with pytest.raises(SystemExit):
+        run("train_bamf", "--help")
+    text = " ".join(capsys.readouterr().out.split())
+    for default in ("smoothing, in (0, 1] (default: 0.5)", "step size (default: 0.002)"):
+        assert default in text
+    assert "None" not in text
+
+
+@dataclass(frozen=True)
+class Narrow(br.LogNormal):
+    """A family of one's own."""
+
+
+def test_a_family_of_ones_own_is_found():
+    given = ["--data", "synthetic", "--guide", "narrow", "--prior-scale", "2"]
+    scores = options.parse(given).setting.options.values["user_scores"]
+    assert scores == br.Scores(Narrow("learned"), Narrow(2.0))
+
+
+def test_bad_data_writes_nothing(run, tmp_path):
     (tmp_path / "bad.csv").write_text("user,item\n1,\n")
-    with pytest.raises(br.data.DataError, match=r"bad\.csv: line 2: column 'item' is empty"):
-        train_bamf.main(["--data", str(tmp_path / "bad.csv"), "--out", str(tmp_path / "out")])
+    with pytest.raises(SystemExit) as error:
+        run("train_bamf", "--data", tmp_path / "bad.csv", "--out", tmp_path / "out")
+    assert "bad.csv: line 2: column 'item' is empty" in error.value.code
     assert not (tmp_path / "out").exists()
 
 
-def test_a_file_without_titles_or_header(train_bamf, tmp_path):
+def test_data_without_a_test_item_is_refused(run, tmp_path):
+    (tmp_path / "r.csv").write_text("user,item\n" + "".join(f"{u},{u}\n" for u in range(9)))
+    with pytest.raises(SystemExit) as error, pytest.warns(br.data.DataWarning, match="too few"):
+        run("train_bamf", "--data", tmp_path / "r.csv", "--out", tmp_path / "out")
+    assert error.value.code == "error: no user has enough interactions (6) for a test item"
+
+
+def test_a_file_without_titles_or_header(run, tmp_path):
     rng = np.random.default_rng(0)
     pairs = [(u, i) for u in range(20) for i in rng.choice(40, 12, replace=False)]
     pd.DataFrame(pairs).to_csv(tmp_path / "r.csv", index=False, header=False)
-    arguments = ["--data", str(tmp_path / "r.csv"), "--columns", "user", "item"]
-    train_bamf.main([*arguments, "--epochs", "1", "--out", str(tmp_path / "o")])
+    given = ["--data", tmp_path / "r.csv", "--columns", "user", "item"]
+    run("train_bamf", *given, "--epochs", 1, "--out", tmp_path / "o")
     assert "title" not in pd.read_csv(tmp_path / "o" / "recommendations.csv")
 
 
-class TestCompareModels:
-    def test_compares_all_models_and_resumes(self, example, tmp_path, capsys):
-        compare = example("compare_models")
-        compare.main(["--smoke", "--out", str(tmp_path)])
+class TestScriptsToCopy:
+    def test_swap_priors(self, run, folder, capsys):
+        run("swap_priors", "--data", folder, "--epochs", 2)
         printed = capsys.readouterr().out
-        frame = pd.read_csv(tmp_path / "smoke" / "comparison.csv", index_col="model")
-        assert set(frame.index) == {*compare.BASELINES, *compare.SETTINGS["tuned"]}
-        built = {setting.model.__name__ for setting in compare.SETTINGS["tuned"].values()}
-        assert built == set(br.models.__all__) - {"Model"}
-        assert (frame["full ndcg@10 low"] <= frame["full ndcg@10 mean"]).all()
-        assert (frame["full ndcg@10 mean"] <= frame["full ndcg@10 high"]).all()
-        apart = frame.drop("popularity")["full ndcg@10 difference"].isna()
-        assert apart.sum() == 1, "all but the one they are compared with"
-        assert frame["probability nll mean"].isna().sum() == len(compare.BASELINES)
-        assert frame.loc["BAMF", "parameters"] > 60 * 32
-        assert (tmp_path / "smoke" / "comparison.md").read_text() in printed
-        run = tmp_path / "smoke" / "GMF-0.json"
-        before = run.stat().st_mtime_ns
-        compare.main(["--smoke", "--out", str(tmp_path), "--models", "GMF"])
-        assert run.stat().st_mtime_ns == before
-        run.write_text(run.read_text().replace("60 users", "61 users"))
-        data = br.data.synthetic(n_users=60, n_items=80, length=(10, 20)).interactions
-        other = br.data.split(data, seed=3)
-        with pytest.raises(ValueError, match="another split"):
-            compare.keep_split(other, run.with_name("split-0.csv"))
-        with pytest.raises(ValueError, match="is of another run"):
-            compare.main(["--smoke", "--out", str(tmp_path), "--models", "GMF"])
+        assert all(f"{prior}(scale=1.0)" in printed for prior in ("LogNormal", "Gamma", "Weibull"))
 
-    def test_an_interrupted_run_is_no_result(self, example, tmp_path, monkeypatch):
-        compare = example("compare_models")
-        ended = br.inference.Fit(None, pd.DataFrame(), 1, "interrupted")
-        monkeypatch.setattr(br, "fit", lambda *_, **__: ended)
-        with pytest.raises(KeyboardInterrupt):
-            compare.main(["--smoke", "--out", str(tmp_path), "--models", "GMF"])
-        assert not list((tmp_path / "smoke").glob("GMF*"))
+    def test_why_this_item(self, run, folder, capsys):
+        run("why_this_item", "--data", folder, "--user", 7, "--epochs", 2)
+        printed = capsys.readouterr().out
+        assert "for user 7, as they chose" in printed
+        assert printed.count("Film, number") >= 5
 
-    @pytest.mark.parametrize("split", ["leave-one-out", "timeline"])
-    def test_other_splits(self, split, example, folder, tmp_path):
-        out = [
-            "--models",
-            "popularity",
-            "GMF",
-            "--seeds",
-            "2",
-            "--epochs",
-            "1",
-            "--out",
-            str(tmp_path),
-        ]
-        example("compare_models").main(["--data", str(folder), "--split", split, *out])
-        frame = pd.read_csv(tmp_path / "comparison.csv", index_col="model")
-        assert frame["seeds"].eq(2).all()
-        data = br.data.load(folder)
-        part = br.data.load_split(data, tmp_path / "split-1.csv")
-        popularity = br.baselines.Popularity(part)
-        seed = 1001 if split == "leave-one-out" else 1  # stopping has drawn its items with 1
-        expected = br.evaluate(popularity, part, ks=(10,), seed=seed).per_user["ndcg@10"]
-        report = json.loads((tmp_path / "popularity-1.json").read_text())
-        assert report["full"]["ndcg@10"] == pytest.approx(expected.tolist(), abs=1e-6)
+    def test_how_sure(self, run, folder, capsys):
+        run("how_sure", "--data", folder, "--epochs", 2)
+        printed = capsys.readouterr().out
+        assert printed.count(", p = 0.") == 8
+        assert "of the quarter least in doubt" in printed
 
-    def test_published_settings_train(self, example, folder, tmp_path, capsys):
-        out = str(tmp_path)
-        arguments = ["--settings", "published", "--negatives-exclude", "all", "--seeds", "1"]
-        arguments += ["--epochs", "1", "--models", "BAMF, both histories", "--out", out]
-        example("compare_models").main(["--data", str(folder), *arguments])
-        assert "a leak" in capsys.readouterr().out
+    def test_plain_svi(self, run, folder, capsys):
+        run("plain_svi", "--data", folder, "--epochs", 2)
+        assert "epoch 2: negative ELBO of the data" in capsys.readouterr().out
 
-    def test_unknown_model_is_named(self, example, capsys):
-        with pytest.raises(SystemExit):
-            example("compare_models").main(["--models", "XYZ"])
-        assert "no 'XYZ' among 'popularity', 'item k-NN', 'EASE'" in capsys.readouterr().err
-        with pytest.raises(SystemExit):
-            example("compare_models").main(["--models", "popularity", "--against", "EASE"])
-        assert "'EASE' is not among the models" in capsys.readouterr().err
-
-
-class TestTuneModels:
-    def test_starts_from_the_setting_and_resumes(self, example, folder, tmp_path, capsys):
-        pytest.importorskip("optuna")
-        arguments = ["--data", str(folder), "--models", "affection", "--epochs", "1"]
-        arguments += ["--out", str(tmp_path)]
-        for trials in ("1", "3", "2"):
-            example("tune_models").main([*arguments, "--trials", trials])
-        first, more, same = capsys.readouterr().out.splitlines()
-        assert "learning_rate 0.002, weight_decay 0.1, dropout 0.2" in first
-        assert "of 3;" in more
-        assert more == same
-
-    def test_points_differ_and_failures_are_left_behind(
-        self, example, folder, tmp_path, monkeypatch, capsys
-    ):
-        pytest.importorskip("optuna")
-        tune = example("tune_models")
-        tried = []
-
-        def quality(setting, split, trial, epochs):
-            tried.append(tuple(trial.params.values()))
-            if len(tried) == 1:
-                raise FloatingPointError
-            if len(tried) == 3:
-                raise KeyboardInterrupt
-            trial.set_user_attr("kept epoch", 1)
-            return 0.5
-
-        monkeypatch.setattr(tune, "quality", quality)
-        arguments = ["--data", str(folder), "--models", "GMF", "--out", str(tmp_path)]
-        with pytest.raises(KeyboardInterrupt):
-            tune.main([*arguments, "--trials", "4"])
-        tune.main([*arguments, "--trials", "5"])
-        assert len(set(tried)) == 5, "four points, and a fifth; the interrupted one again"
-        assert tried[2] in tried[3:]
-        assert "the first failed" in capsys.readouterr().out
+    def test_stop_and_resume_is_as_if_there_was_no_stop(self, run, folder, tmp_path, capsys):
+        losses = []
+        for name, stops in (("a", [1, 2]), ("b", [])):
+            given = ["--data", folder, "--epochs", 3, "--state", tmp_path / name]
+            for stop in stops:
+                run("stop_and_resume", *given, "--stop-after", stop)
+                assert (tmp_path / name).exists()
+            run("stop_and_resume", *given)
+            assert not (tmp_path / name).exists()
+            lines = capsys.readouterr().out.splitlines()
+            losses.append([line.rsplit(",", 1)[0] for line in lines if line.startswith("epoch")])
+        assert len(losses[0]) == 3
+        assert losses[0] == losses[1]

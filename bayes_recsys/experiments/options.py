@@ -132,7 +132,7 @@ def _add_model(group: argparse._ArgumentGroup) -> None:
         group.add_argument(_flag(name), type=kind, help=_help(text, MODEL[name]))
     group.add_argument(
         "--max-length",
-        type=_positive,
+        type=positive,
         default=inspect.signature(histories).parameters["max_length"].default,
         help="longest history; the rarest items stay (default: %(default)s)",
     )
@@ -144,10 +144,10 @@ def _add_scores(group: argparse._ArgumentGroup) -> None:
     add("--prior", choices=known, help=_help("family of the prior", "as the guide"))
     add(
         "--guide-scale",
-        type=_scale,
+        type=scale,
         help=_help("sd of ln s, learned or amortised", SCORES.guide.scale),
     )
-    add("--prior-scale", type=_scale, help=_help("sd of ln s, or learned", SCORES.prior.scale))
+    add("--prior-scale", type=scale, help=_help("sd of ln s, or learned", SCORES.prior.scale))
     add("--prior-mean", choices=PRIOR_MEANS, help=_help("of the scores", SCORES.prior_mean))
     add("--scope", choices=SCOPES, help=_help("what one score belongs to", SCORES.scope))
     add(
@@ -197,14 +197,16 @@ def _flag(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
-def _positive(text: str) -> int:
+def positive(text: str) -> int:
+    """A number of at least 1."""
     number = int(text)
     if number < 1:
         raise argparse.ArgumentTypeError(f"must be at least 1, not {number}")
     return number
 
 
-def _scale(text: str) -> float | str:
+def scale(text: str) -> float | str:
+    """A width: a number, or how it is learned."""
     return text if text in LEARNED_SCALES else float(text)
 
 

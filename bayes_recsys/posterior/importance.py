@@ -29,9 +29,11 @@ def pareto_k(log_weights: np.ndarray) -> float:
         raise ValueError("log_weights must be at least 25 finite numbers, in one dimension")
     arviz = import_arviz()
     if hasattr(arviz, "psislw"):  # ArviZ below 1.0; returns the smoothed weights and k-hat
-        return float(arviz.psislw(log_weights)[1])
+        with np.errstate(over="ignore"):  # of points of its grid that have no weight
+            return float(arviz.psislw(log_weights)[1])
     from arviz_stats.base import array_stats
 
     # Its own log_weights=True is lost on the way to the fit.
     weights = np.exp(log_weights - log_weights.max())
-    return float(array_stats.pareto_khat(weights, chain_axis=None, r_eff=1.0, tail="right"))
+    with np.errstate(over="ignore"):
+        return float(array_stats.pareto_khat(weights, chain_axis=None, r_eff=1.0, tail="right"))

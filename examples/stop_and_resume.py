@@ -1,0 +1,58 @@
+"""Stop training at any step and go on from there: the result is that of a run without a stop.
+
+    .venv/bin/python examples/stop_and_resume.py
+    .venv/bin/python examples/stop_and_resume.py --data latest-small --state runs/state.pt
+
+Start it, interrupt it (Ctrl-C), start it again. With --stop-after it interrupts itself.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import torch
+
+import bayes_recsys as br
+from bayes_recsys.inference import State
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--data", help="name of a data set, ratings file or folder (default: made up)"
+    )
+    parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument(
+        "--state", type=Path, default=Path("runs/state.pt"), help="where it is kept"
+    )
+    parser.add_argument("--stop-after", type=int, help="stop after so many epochs")
+    options = parser.parse_args()
+    ratings = br.data.load(options.data) if options.data else br.data.synthetic().interactions
+    split = br.data.split(ratings, seed=0)
+    torch.manual_seed(0)
+    model = br.models.BAMF(br.data.histories(split))
+    options.state.parent.mkdir(parents=True, exist_ok=True)
+
+    def keep(state: State) -> None:
+        """Called after every batch; write it beside and rename, so that it is never half."""
+        if state.position % 10 == 0:  # every tenth batch, and after every epoch
+            scratch = options.state.with_suffix(".part")
+            torch.save(state.state_dict(), scratch)
+            scratch.replace(options.state)
+        if state.epoch == options.stop_after:
+            state.stopped = "asked to"
+
+    before = None
+    if options.state.exists():
+        before = torch.load(options.state, weights_only=True)
+        print(f"going on after {len(before['rows'])} epochs and {before['position']} batches")
+    training = br.Training(learning_rate=1e-2, max_epochs=options.epochs)
+    fit = br.fit(model, split, training=training, resume=before, callback=keep)
+    print(f"ended: {fit.stopped}; kept epoch {fit.best_epoch} of {len(fit.history)}")
+    if fit.stopped in ("epochs", "patience"):
+        options.state.unlink()
+
+
+if __name__ == "__main__":
+    main()
