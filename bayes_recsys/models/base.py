@@ -14,6 +14,7 @@ import torch
 from pyro.distributions import constraints
 from pyro.poutine.runtime import am_i_wrapped, effectful
 from torch import Tensor, nn
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from bayes_recsys.data.batches import Batch, candidates
 from bayes_recsys.data.history import Histories
@@ -235,26 +236,35 @@ class _Once:
     """
 
     kept_for: ClassVar[tuple] = ()
+    steps: ClassVar[int] = 0  # of all optimizers: fused ones give weights no new version
 
     def kept(self, model: Model, batch: Batch) -> dict[str, Attended]:
         """Attend, and keep it for :meth:`taken`."""
         self.attended, self.kept_for = model.attend(batch), self._state(model, batch)
+        self.held = (batch, *model.parameters())  # or their ids could be given away
         return self.attended
 
     def taken(self, model: Model, batch: Batch) -> dict[str, Attended]:
         """What was kept, and is kept no longer, or else attend."""
         if self.kept_for != self._state(model, batch):
             return model.attend(batch)
-        attended, self.attended, self.kept_for = self.attended, None, ()
+        attended, self.attended, self.kept_for, self.held = self.attended, None, (), ()
         return attended
 
     @staticmethod
     def _state(model: Model, batch: Batch) -> tuple:
-        versions = sum(parameter._version for parameter in model.parameters())
-        return id(batch), versions, model.training, torch.is_grad_enabled()
+        weights = tuple((id(p), p.data_ptr(), p._version) for p in model.parameters())
+        return id(batch), weights, _Once.steps, model.training, torch.is_grad_enabled()
 
     def __reduce__(self) -> tuple:
         return _Once, ()  # copies start anew
+
+
+def _note_step(*_) -> None:
+    _Once.steps += 1
+
+
+register_optimizer_step_post_hook(_note_step)
 
 
 def _parts(length: Tensor, at_once: int) -> Iterator[Tensor]:
