@@ -175,7 +175,13 @@ def _add_objective(group: argparse._ArgumentGroup) -> None:
 
 def _add_training(group: argparse._ArgumentGroup) -> None:
     add, decay = group.add_argument, TRAINING.decay(OBJECTIVE)
-    add("--epochs", type=int, help=_help("at most", TRAINING.max_epochs))
+    add(
+        "--epochs",
+        dest="max_epochs",
+        metavar="EPOCHS",
+        type=int,
+        help=_help("at most", TRAINING.max_epochs),
+    )
     add("--patience", type=int, help=_help("epochs without improvement", TRAINING.patience))
     add("--learning-rate", type=float, help=_help("step size", TRAINING.learning_rate))
     add(
@@ -210,16 +216,16 @@ def scale(text: str) -> float | str:
     return text if text in LEARNED_SCALES else float(text)
 
 
-def _given(options: argparse.Namespace, **names: str) -> dict[str, Any]:
-    """What the command line says, by the objects' names of it."""
-    values = {name: getattr(options, of) for name, of in names.items()}
+def _given(options: argparse.Namespace, *names: str) -> dict[str, Any]:
+    """What the command line says of these."""
+    values = {name: getattr(options, name) for name in names}
     return {name: value for name, value in values.items() if value is not None}
 
 
 def _model(options: argparse.Namespace) -> Options:
     names = ("energy", "combine", "item_table", "history", "values", "strength")
     numbers = ("embedding_dim", "beta", "tau", "dropout")
-    given = _given(options, **{name: name for name in names + numbers})
+    given = _given(options, *names, *numbers)
     return Options(BAMF, given | _scores(options))
 
 
@@ -241,7 +247,7 @@ def _scores(options: argparse.Namespace) -> dict[str, Scores | Point]:
         default = getattr(SCORES, side)
         made_of = type(default) if name is None else families()[name]
         drawn[side] = made_of(default.scale if scales[side] is None else scales[side])
-    scores = Scores(**drawn, **_given(options, scope="scope", prior_mean="prior_mean"))
+    scores = Scores(**drawn, **_given(options, "scope", "prior_mean"))
     sides = options.sides or ("both" if scores.scope == "interaction" else "user")
     return {
         "user_scores": Point() if sides == "item" else scores,
@@ -251,8 +257,8 @@ def _scores(options: argparse.Namespace) -> dict[str, Scores | Point]:
 
 def _objective(options: argparse.Namespace) -> Objective:
     made_of = LIKELIHOODS.get(options.likelihood, type(OBJECTIVE.likelihood))
-    likelihood: Likelihood = made_of(**_given(options, negatives="negatives"))
-    given = _given(options, kl_weight="kl_weight", kl_reduction="kl_reduction", penalty="penalty")
+    likelihood: Likelihood = made_of(**_given(options, "negatives"))
+    given = _given(options, "kl_weight", "kl_reduction", "penalty")
     objective = Objective(likelihood, **given)
     if options.kl_warmup is None:
         return objective
@@ -261,8 +267,8 @@ def _objective(options: argparse.Namespace) -> Objective:
 
 
 def _training(options: argparse.Namespace) -> Training:
-    same = ("patience", "learning_rate", "weight_decay", "negatives_exclude", "seed", "device")
-    return Training(**_given(options, max_epochs="epochs", **{name: name for name in same}))
+    names = ("max_epochs", "patience", "learning_rate", "weight_decay", "negatives_exclude")
+    return Training(**_given(options, *names, "seed", "device"))
 
 
 def _check_files(options: argparse.Namespace) -> None:

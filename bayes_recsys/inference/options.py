@@ -138,7 +138,7 @@ class Training:
         try:
             torch.empty(0, device=self.device)
         except (RuntimeError, AssertionError) as error:
-            reason = str(error).splitlines()[0]
+            reason = str(error).splitlines()[0].split(". ")[0]  # torch goes on at length
             raise ValueError(
                 f"device {self.device!r} is not on this machine ({reason}); use 'cpu'"
             ) from None
