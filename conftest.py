@@ -1,8 +1,11 @@
-"""What doctests may use without importing it."""
+"""What all tests share: one thread, and what doctests may use without importing it."""
 
 import numpy as np
 import pytest
 import torch
+
+# Toy tensors gain nothing from a second, whose waiting slows down everything beside it.
+torch.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True)

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import Any
 
 import torch
+from pyro.infer import Trace_ELBO
 
 from bayes_recsys.baselines import BPRMF, EASE, IALS, SLIM, ItemKNN, Popularity
 from bayes_recsys.data.history import Histories, histories
@@ -99,10 +101,17 @@ class Setting:
                 "kl_weight": to_record(objective.kl_weight),
                 "kl_reduction": objective.kl_reduction,
                 "penalty": objective.penalty,
-                "elbo": f"{type(objective.elbo).__name__}, {objective.elbo.num_particles} draw(s)",
+                "elbo": _estimator(objective),
             },
             "training": to_record(self.training),
         }
+
+
+def _estimator(objective: Objective) -> dict[str, Any]:
+    """Pyro's estimator by its name and its numbers."""
+    elbo = Trace_ELBO() if objective.elbo is None else objective.elbo
+    numbers = {name: value for name, value in vars(elbo).items() if isinstance(value, Real)}
+    return {"class": type(elbo).__name__, **numbers}
 
 
 @dataclass(frozen=True)

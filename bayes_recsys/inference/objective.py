@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from numbers import Real
 
 import torch
@@ -38,7 +38,7 @@ class Objective:
         penalty: ``λ``, not negative: on all parameters, those of the guide included, as the papers
             write it. With a penalty the weight decay of
             :class:`~bayes_recsys.inference.options.Training` is 0 unless you ask for both.
-        elbo: Pyro's estimator: ``Trace_ELBO()``, the default, ``TraceMeanField_ELBO()`` (divergences in
+        elbo: Pyro's estimator: ``None`` for ``Trace_ELBO()``, ``TraceMeanField_ELBO()`` (divergences in
             closed form), ``TraceGraph_ELBO()``, ``RenyiELBO(..)`` (a tighter bound by several particles, whose
             weights are those of a whole batch), or another that Pyro's ``SVI`` takes; but no JIT variant, which
             finds parameters in Pyro's global store alone, nor ``TraceTailAdaptive_ELBO``, which has no loss to watch.
@@ -57,14 +57,14 @@ class Objective:
     kl_weight: float | Callable[[float], float] = 1.0
     kl_reduction: str = "sum"
     penalty: float = 0.0
-    elbo: ELBO = field(default_factory=Trace_ELBO)
+    elbo: ELBO | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.likelihood, Likelihood):
             raise TypeError(
                 f"likelihood must be like Bernoulli(negatives=4), not {self.likelihood!r}"
             )
-        if not isinstance(self.elbo, ELBO):
+        if self.elbo is not None and not isinstance(self.elbo, ELBO):
             raise TypeError(f"elbo must be one of Pyro's, like Trace_ELBO(), not {self.elbo!r}")
         name = type(self.elbo).__name__
         if name.startswith("Jit") or isinstance(self.elbo, TraceTailAdaptive_ELBO):
@@ -95,7 +95,7 @@ class Objective:
         The model must have the objective's likelihood, which ``fit`` gives it.
         """
         with Tempered(self.weight(now), self.kl_reduction):
-            loss = self.elbo.loss_and_grads(model.model, model.guide, batch)
+            loss = (self.elbo or Trace_ELBO()).loss_and_grads(model.model, model.guide, batch)
         if self.penalty:
             trained = [p for p in model.parameters() if p.requires_grad]
             term = self.penalty * sum(p.square().sum() for p in trained)

@@ -1,6 +1,7 @@
 """What a fitted model says: draws, predictions, recommendations, summaries, ArviZ and pictures."""
 
 from bayes_recsys.posterior.draws import Draws, draw
+from bayes_recsys.posterior.importance import pareto_k
 from bayes_recsys.posterior.plots import plot_attention, plot_loss
 from bayes_recsys.posterior.predictive import DeepEnsemble, MCDropout, Posterior, Predictive
 from bayes_recsys.posterior.recommendations import recommend
@@ -15,6 +16,7 @@ __all__ = [
     "Predictive",
     "draw",
     "import_arviz",
+    "pareto_k",
     "plot_attention",
     "plot_loss",
     "posterior_tree",
