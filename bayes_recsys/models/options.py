@@ -116,4 +116,7 @@ def _plain(value: Any) -> Any:
 def _tiny() -> Histories:
     one = Ragged.from_pairs(torch.tensor([0]), torch.tensor([0]), 1)
     ids = np.array(["0"])
-    return Histories(ids, ids, None, history=one, audience=one, known=one)
+    features = torch.zeros(1, 1)
+    return Histories(
+        ids, ids, None, one, one, known=one, user_features=features, item_features=features
+    )
