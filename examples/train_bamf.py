@@ -16,7 +16,7 @@ import sys
 
 from bayes_recsys.data import DataError
 from bayes_recsys.experiments.options import parse
-from bayes_recsys.experiments.train import run
+from bayes_recsys.experiments.training import run
 
 if __name__ == "__main__":
     try:

@@ -5,7 +5,7 @@
 
 Random search by NDCG@10 of the validation items among the whole catalogue; test items are not looked at.
 Models: learning rate, weight decay and, where there is one, dropout, the same points for every model.
-Baselines: what SPACES of bayes_recsys/experiments/tune.py says. The first trial is the defaults. Trials are
+Baselines: what SPACES of bayes_recsys/experiments/tuning.py says. The first trial is the defaults. Trials are
 kept in the output folder, so that the search can be stopped and resumed, or shared by processes with
 different --models. Prints the best of each.
 """
@@ -18,7 +18,7 @@ from pathlib import Path
 
 from bayes_recsys.data import DataError
 from bayes_recsys.experiments.ratings import add_ratings, load_ratings
-from bayes_recsys.experiments.tune import WAYS, tune
+from bayes_recsys.experiments.tuning import WAYS, tune
 
 
 def main() -> None:

@@ -13,9 +13,9 @@ import pytest
 
 import bayes_recsys as br
 from bayes_recsys.evaluation import Evaluation
-from bayes_recsys.experiments import BASELINES, SETTINGS, TUNED, Setting, runs, settings, tune
+from bayes_recsys.experiments import BASELINES, SETTINGS, TUNED, Setting, runs, settings, tuning
 from bayes_recsys.experiments.comparison import Plan, compare_models, toy_data
-from bayes_recsys.experiments.table import markdown, table
+from bayes_recsys.experiments.tables import markdown, table
 
 ROOT = Path(__file__).parents[1]
 
@@ -74,7 +74,7 @@ def test_nothing_that_is_optional_is_imported():
         "import sys\n"
         "for name in ('optuna', 'implicit'): sys.modules[name] = None\n"
         "import bayes_recsys.experiments as e\n"
-        "from bayes_recsys.experiments import comparison, train, tune, uncertainty\n"
+        "from bayes_recsys.experiments import comparison, training, tuning, uncertainty\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 
@@ -233,13 +233,13 @@ class TestTuneModels:
 
     def test_a_point_is_what_is_trained_with(self):
         point = {"learning_rate": 0.005, "weight_decay": 0.3, "dropout": 0.5}
-        way = tune.with_point(TUNED["DRNet"], point, epochs=7)
+        way = tuning.with_point(TUNED["DRNet"], point, epochs=7)
         assert way.options.values == {**TUNED["DRNet"].options.values, "dropout": 0.5}
         expected = {"learning_rate": 0.005, "weight_decay": 0.3, "max_epochs": 7, "patience": 5}
         assert way.training == replace(TUNED["DRNet"].training, **expected)
-        assert tune.with_point(BASELINES["EASE"], {"l2": 3.0}, 1).options == {"l2": 3.0}
+        assert tuning.with_point(BASELINES["EASE"], {"l2": 3.0}, 1).options == {"l2": 3.0}
 
     def test_a_baseline_is_tuned(self, ratings, tmp_path, capsys):
         pytest.importorskip("optuna")
-        tune.tune(br.data.load(ratings), ["EASE"], trials=2, epochs=1, out=tmp_path)
+        tuning.tune(br.data.load(ratings), ["EASE"], trials=2, epochs=1, out=tmp_path)
         assert "EASE: 0." in capsys.readouterr().out

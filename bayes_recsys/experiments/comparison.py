@@ -17,7 +17,7 @@ from bayes_recsys.evaluation.plots import plot_comparison
 from bayes_recsys.evaluation.protocols import PROTOCOLS
 from bayes_recsys.experiments.runs import Run, keep_split, measure
 from bayes_recsys.experiments.settings import BASELINES, SETTINGS, Baseline, Setting
-from bayes_recsys.experiments.table import SHOWN, evaluations, markdown, table
+from bayes_recsys.experiments.tables import SHOWN, evaluations, markdown, table
 
 SPLITS = ("random", "leave-one-out", "timeline")
 
@@ -123,7 +123,7 @@ def compare_models(data: Interactions, plan: Plan, out: Path) -> pd.DataFrame:
         out: Folder for what is written.
 
     Returns:
-        The table, as :func:`~bayes_recsys.experiments.table.table` makes it, by falling mean.
+        The table, as :func:`~bayes_recsys.experiments.tables.table` makes it, by falling mean.
 
     Raises:
         ValueError: The folder holds other runs or splits, or runs that did not rank the same cases.
