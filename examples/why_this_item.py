@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 
+import pandas as pd
 import torch
 
 import bayes_recsys as br
@@ -35,10 +36,13 @@ def main() -> None:
     draws = tree["posterior"].to_dataset().isel(chain=0, user=0, item=0)
     weight = draws["item_attention_weight"]  # (draw, history)
     share = weight / weight.sum("history")
-    table = share.quantile([0.05, 0.95], "draw").to_pandas().T
-    table.insert(0, "share", share.mean("draw").to_pandas())
+    columns = {"share": share.mean("draw")}
+    columns |= {f"{level:.0%}": share.quantile(level, "draw") for level in (0.05, 0.95)}
     if "history_title" in draws.coords:
-        table.insert(0, "title", draws["history_title"].to_pandas())
+        columns["title"] = draws["history_title"]
+    table = pd.DataFrame(
+        {name: one.to_numpy() for name, one in columns.items()}, draws["history"].to_numpy()
+    )
     item = draws.coords.get("item_title", draws["item"]).item()
     print(f"{item} for user {options.user}, as they chose")
     print(table.sort_values("share", ascending=False).head(10).round(3).to_string())

@@ -222,7 +222,7 @@ class TestTuneModels:
             trial.set_user_attr("kept epoch", 1)
             return 0.5
 
-        monkeypatch.setattr(tune, "quality", quality)
+        monkeypatch.setattr(tuning, "quality", quality)
         given = ["--data", ratings, "--models", "GMF", "--out", tmp_path]
         with pytest.raises(SystemExit, match="interrupted: finished trials are kept"):
             script("tune_models", *given, "--trials", 4)
