@@ -9,6 +9,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 RUN = $(VENV)/bin/python -m
+# Threads that wait do not spin: beside another busy process they would take most of its time, and ours.
+export OMP_WAIT_POLICY ?= PASSIVE
 
 .PHONY: demo test slow truth lint docs clean
 
