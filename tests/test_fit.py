@@ -9,7 +9,6 @@ import torch
 
 import bayes_recsys as br
 from bayes_recsys.inference.objective import Objective
-from tests.conftest import make
 
 
 def fit(histories, split, **options):
@@ -136,7 +135,7 @@ class TestFit:
             with torch.no_grad():
                 next(state.model.parameters())[-1] = math.inf
 
-        with pytest.raises(FloatingPointError, match="parameters are no longer finite .* epoch 1"):
+        with pytest.raises(FloatingPointError, match=r"parameters are no longer finite .* epoch 1"):
             br.fit(
                 br.models.GMF(histories), split, training=br.Training(pairs=10**6), callback=spoil,
                 progress=False,

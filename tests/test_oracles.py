@@ -45,7 +45,6 @@ class Counts(br.Likelihood):
         with pyro.plate("candidate", logits.shape[-1], dim=-2):
             pyro.sample("y", dist.Poisson(logits.exp()[..., None]), obs=batch.label[..., None])
 
-
     def log_likelihood(self, logits):
         raise NotImplementedError
 
