@@ -135,3 +135,26 @@ def test_sources_of_draws_are_independent(histories):
     posterior, prior = (x - x.mean() for x in (posterior[keep], prior[keep]))
     correlation = (posterior * prior).mean() / (posterior.std() * prior.std())
     assert abs(correlation) < 4 / int(keep.sum()) ** 0.5
+
+
+def test_batches_and_users_have_other_draws(histories, split, monkeypatch):
+    """Each step of training draws anew, and so does each user of a posterior."""
+    seeds = []
+    monkeypatch.setattr(
+        "bayes_recsys.inference.fitting.torch_seed",
+        lambda *what: (seeds.append(what), torch_seed(*what))[1],
+    )
+    model = br.models.BAMF(histories, embedding_dim=8)
+    br.fit(model, split, training=br.Training(max_epochs=2, pairs=200), progress=False)
+    assert len(seeds) > 8
+    assert len(set(seeds)) == len(seeds)
+    scores = [
+        br.draw(
+            make(br.models.BAMF, histories), torch.tensor([user]), torch.tensor([[1]]), draws=50
+        )
+        .scores["user_attention"][:, 0, 0]
+        .log()
+        for user in (3, 4)
+    ]
+    standard = [(one - one.mean()) / one.std() for one in scores]
+    assert not torch.allclose(*standard, atol=0.1)

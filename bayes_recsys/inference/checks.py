@@ -55,7 +55,7 @@ def check_arguments(model: Model, split: Split, objective: Objective, training: 
     kinds = (("model", Model), ("split", Split), ("objective", Objective), ("training", Training))
     for (name, kind), value in zip(kinds, (model, split, objective, training), strict=True):
         if not isinstance(value, kind):
-            raise TypeError(f"{name} must be a {kind.__name__}, not {value!r}")
+            raise TypeError(f"{name} must be of the class {kind.__name__}, not {value!r}")
 
 
 def check_tempering(is_random: bool, objective: Objective) -> None:

@@ -54,7 +54,8 @@ def draw(
         item: Candidate codes, shape ``[G, C]``.
         draws: Number of draws ``S``.
         source: ``"posterior"`` (through the guide) or ``"prior"``.
-        seed: Seed of the draws; the caller's random state is left alone.
+        seed: Seed of the draws, which are others for other users; the caller's random state is left
+            alone.
         at_once: Most score entries ``draws · G · C · L`` computed at once; one draw of all is the
             least.
 
@@ -64,7 +65,7 @@ def draw(
     batch = _checked(model, user, item, draws, source)
     logits, scores, weights = [], {}, {}
     with evaluating(model), torch.random.fork_rng():
-        torch.manual_seed(torch_seed(f"draws from the {source}", seed))
+        torch.manual_seed(torch_seed(f"draws from the {source}", seed, *user.tolist()))
         attended = model.attend(batch)
         valid = {name: site.entries.valid for name, site in attended.items()}
         for drawn, strengths, part in _parts(model, batch, attended, draws, source, at_once):
@@ -100,7 +101,7 @@ def draw_logits(
     """The logits ``[S, G, C]`` of :func:`draw`, which takes the same arguments; nothing else is kept."""
     batch = _checked(model, user, item, draws, source)
     with evaluating(model), torch.random.fork_rng():
-        torch.manual_seed(torch_seed(f"draws from the {source}", seed))
+        torch.manual_seed(torch_seed(f"draws from the {source}", seed, *user.tolist()))
         parts = _parts(model, batch, model.attend(batch), draws, source, at_once)
         return torch.cat([logits for _, _, logits in parts])
 
