@@ -39,13 +39,14 @@ class Likelihood(ABC):
     def __post_init__(self) -> None:
         negatives = self.negatives
         if negatives is not None and (not isinstance(negatives, Integral) or negatives < 1):
-            raise ValueError(f"negatives must be a whole number of at least 1, not {negatives}")
+            raise ValueError(f"negatives must be a whole number of at least 1, not {negatives!r}")
 
     @abstractmethod
     def observe(self, logits: Tensor, batch: Batch) -> None:
         """The observed site for logits ``[.., G, C]``, called inside the ``block`` plate (dim -3).
 
-        What is masked in ``batch.mask`` must count nothing. With negatives, candidates are laid out
+        Its log-probability has the shape ``[.., G, ., .]``, a block's in three last dimensions. What is
+        masked in ``batch.mask`` must count nothing. With negatives, candidates are laid out
         positive first, ``C = P · (1 + negatives)``; without, they are all items, and ``batch.label``
         says which are positives.
         """
@@ -132,6 +133,11 @@ class BradleyTerry(Likelihood):
     """
 
     negatives: int = 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.negatives is None:
+            raise ValueError("negatives must be a whole number of at least 1, not None")
 
     def observe(self, logits: Tensor, batch: Batch) -> None:
         """The site ``"preference"``."""

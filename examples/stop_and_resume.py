@@ -40,7 +40,7 @@ def main() -> None:
             scratch = options.state.with_suffix(".part")
             torch.save(state.state_dict(), scratch)
             scratch.replace(options.state)
-        if state.epoch == options.stop_after:
+        if state.position == 0 and state.epoch == options.stop_after:
             state.stopped = "asked to"
 
     before = None

@@ -198,3 +198,15 @@ def test_bad_arguments_are_named(options, message):
 def test_other_kinds_of_arguments_are_named(options, message):
     with pytest.raises(TypeError, match=message):
         br.Objective(**options)
+
+
+@pytest.mark.parametrize("weight", [0.0, -1.0, float("nan"), "x", None])
+def test_a_weight_that_a_schedule_gives_is_checked_too(weight, histories, batch):
+    model = make(br.models.BAMF, histories)
+    with pytest.raises(ValueError, match="weight of the scores' terms must be positive"):
+        br.Objective(kl_weight=lambda now: weight).loss_and_grads(model, batch)
+
+
+def test_tempered_refuses_another_reduction():
+    with pytest.raises(ValueError, match="kl_reduction must be 'sum' or 'mean', not 'avg'"):
+        br.inference.Tempered(0.5, "avg")

@@ -220,3 +220,15 @@ def test_bernoulli_is_the_cross_entropy():
     torch.testing.assert_close(br.Bernoulli().log_likelihood(x)[..., :1], logsigmoid(x[..., :1]))
     torch.testing.assert_close(br.Bernoulli().log_likelihood(x)[..., 1:], logsigmoid(-x[..., 1:]))
     assert torch.equal(br.Bernoulli().probability(x), x.sigmoid())
+
+
+def test_a_site_cannot_bear_the_name_of_something_else(histories, split):
+    class Renamed(br.models.NAIS):
+        def attend(self, batch):
+            return {"logit": super().attend(batch)["attention"]}
+
+        def logits(self, batch, contexts):
+            return super().logits(batch, {"attention": contexts["logit"]})
+
+    with pytest.raises(ValueError, match="an attention site cannot be called 'logit'"):
+        br.fit(Renamed(histories), split, progress=False)

@@ -200,3 +200,25 @@ def test_a_state_by_itself(histories):
     assert (state.epoch, state.best, state.best_epoch) == (3, 0.3, 1)
     state.restore_best()
     assert all(torch.equal(p, k) for p, k in zip(model.parameters(), kept, strict=True))
+
+
+def test_a_state_that_was_kept_stays_as_it_was(histories, split, straight):
+    """Without a file too: a copy, not a view of what is trained on."""
+    kept = {}
+
+    def keep(state):
+        if (state.epoch, state.position) == (1, 2):
+            kept.update(state.state_dict())
+
+    fit(histories, split, callback=keep)
+    assert same_weights(fit(histories, split, resume=kept).model, straight.model)
+
+
+def test_what_is_no_state_of_this_run_is_refused(histories, split):
+    with pytest.raises(TypeError, match="resume must be what"):
+        fit(histories, split, resume="state.pt")
+    stops = Stops(3, 1)
+    fit(histories, split, callback=stops)
+    other = br.Training(max_epochs=4, monitor=br.Monitor("recall", k=20))
+    with pytest.raises(ValueError, match="not monitored by recall@20"):
+        fit(histories, split, other, resume=stops.kept)

@@ -46,7 +46,7 @@ class Histories:
             given = getattr(self, name)
             if given is None:
                 continue
-            matrix = torch.as_tensor(given, dtype=torch.float32)
+            matrix = torch.as_tensor(np.asarray(given, dtype=np.float32))
             if matrix.ndim != 2 or len(matrix) != rows or not matrix.isfinite().all():
                 raise ValueError(
                     f"{name} must be a finite matrix of {rows} rows, one for every "

@@ -22,6 +22,13 @@ from bayes_recsys.posterior.summary import score_summary
 COLLAPSED_SPREAD, COLLAPSED_EXCESS, COLLAPSED_CONTRACTION = 0.02, 0.005, 0.02
 
 
+# Names of plates, observed sites, and of what stands beside the scores for ArviZ.
+RESERVED = {
+    "audience", "audience_title", "block", "candidate", "chain", "draw", "history", "history_title",
+    "item", "item_title", "label", "logit", "negative", "positive", "preference", "user",
+}  # fmt: skip
+
+
 class CollapseWarning(UserWarning):
     """The scores ended as their prior."""
 
@@ -71,8 +78,16 @@ def check_sites(model: Model, batch: Batch) -> None:
     """Refuse a pair whose latent sites differ; Pyro only warns, and trains the wrong thing.
 
     Raises:
-        ValueError: A latent site of the model is missing in the guide, or the reverse.
+        ValueError: A latent site of the model is missing in the guide, or the reverse, or a site has the
+            name of something else.
     """
+    names = set(model.attend(batch))
+    taken = names & RESERVED | {name for name in names if f"{name}_weight" in names}
+    if taken:
+        raise ValueError(
+            f"an attention site cannot be called {sorted(taken)[0]!r}, which is the name of something "
+            "else in Pyro's trace or ArviZ's tree; call it user_attention, say"
+        )
     with torch.no_grad(), pyro.validation_enabled(False):
         guide = poutine.trace(model.guide).get_trace(batch)
         replayed = poutine.trace(poutine.replay(model.model, trace=guide)).get_trace(batch)

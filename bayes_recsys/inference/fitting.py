@@ -107,6 +107,8 @@ def fit(
     state = State(model.to(training.device), _optimizer(model, first, objective, training))
     if resume is not None:
         state.load_state_dict(resume)
+        if state.rows and training.monitor.name not in state.rows[0]:
+            raise ValueError(f"resume: that run was not monitored by {training.monitor.name}")
     with torch.random.fork_rng(), warnings.catch_warnings(), Progress(training, progress) as show:
         # Pyro's warning of a NaN loss; here it is an error.
         warnings.filterwarnings("ignore", "Encountered NaN: loss", UserWarning)

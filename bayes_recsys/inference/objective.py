@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from numbers import Real
 
 import torch
-from pyro.infer import ELBO, Trace_ELBO, TraceTailAdaptive_ELBO
+from pyro.infer import ELBO, ReweightedWakeSleep, Trace_ELBO, TraceTailAdaptive_ELBO
 from pyro.poutine.messenger import Messenger
 
 from bayes_recsys.data.batches import Batch
@@ -16,6 +16,8 @@ from bayes_recsys.likelihoods import Bernoulli, Likelihood
 from bayes_recsys.models.base import Model
 
 KL_REDUCTIONS = ("sum", "mean")
+# Estimators without one loss to watch.
+NO_LOSS = (ReweightedWakeSleep, TraceTailAdaptive_ELBO)
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,8 @@ class Objective:
         elbo: Pyro's estimator: ``None`` for ``Trace_ELBO()``, ``TraceMeanField_ELBO()`` (divergences in
             closed form), ``TraceGraph_ELBO()``, ``RenyiELBO(..)`` (a tighter bound by several particles, whose
             weights are those of a whole batch), or another that Pyro's ``SVI`` takes; but no JIT variant, which
-            finds parameters in Pyro's global store alone, nor ``TraceTailAdaptive_ELBO``, which has no loss to watch.
+            finds parameters in Pyro's global store alone, nor ``TraceTailAdaptive_ELBO`` and
+            ``ReweightedWakeSleep``, which have no one loss to watch.
 
     Raises:
         ValueError: A number is out of range or ``kl_reduction`` is unknown.
@@ -67,7 +70,7 @@ class Objective:
         if self.elbo is not None and not isinstance(self.elbo, ELBO):
             raise TypeError(f"elbo must be one of Pyro's, like Trace_ELBO(), not {self.elbo!r}")
         name = type(self.elbo).__name__
-        if name.startswith("Jit") or isinstance(self.elbo, TraceTailAdaptive_ELBO):
+        if name.startswith("Jit") or isinstance(self.elbo, NO_LOSS):
             raise TypeError(f"elbo: {name} does not work here, see Objective; use Trace_ELBO()")
         weight = self.kl_weight
         if isinstance(weight, Real) and not (math.isfinite(weight) and weight > 0):
@@ -112,10 +115,17 @@ class Tempered(Messenger):
     Args:
         weight: 1 is the ELBO; less is a tempered objective, no bound.
         reduction: ``"sum"`` over the history, or ``"mean"`` over each pair's valid history.
+
+    Raises:
+        ValueError: The weight is not positive, or the reduction is neither.
     """
 
     def __init__(self, weight: float, reduction: str = "sum"):
         super().__init__()
+        if not isinstance(weight, Real) or not (math.isfinite(weight) and weight > 0):
+            raise ValueError(f"the weight of the scores' terms must be positive, not {weight!r}")
+        if reduction not in KL_REDUCTIONS:
+            raise ValueError(f"kl_reduction must be 'sum' or 'mean', not {reduction!r}")
         self.weight, self.reduction = weight, reduction
 
     def _pyro_sample(self, msg: dict) -> None:

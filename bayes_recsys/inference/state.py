@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from typing import Any
 
@@ -72,12 +73,13 @@ class State:
             self.model.load_state_dict(self.best_weights)
 
     def state_dict(self) -> dict[str, Any]:
-        """Tensors, numbers and text: ``torch.load(.., weights_only=True)`` reads them."""
+        """A copy of all of it, of tensors, numbers and text, which ``torch.load(.., weights_only=True)``
+        reads."""
         numbers = ("position", "total", "seconds", "best", "best_epoch", "stopped")
         return {
-            "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "best_weights": self.best_weights,
+            "model": copy.deepcopy(self.model.state_dict()),
+            "optimizer": copy.deepcopy(self.optimizer.state_dict()),
+            "best_weights": copy.deepcopy(self.best_weights),
             "rows": [dict(row) for row in self.rows],
             **{name: getattr(self, name) for name in numbers},
         }
@@ -87,7 +89,10 @@ class State:
 
         Raises:
             ValueError: Something is missing, or of another model.
+            TypeError: It is no dictionary.
         """
+        if not isinstance(state, Mapping):
+            raise TypeError(f"resume must be what State.state_dict() gave, not {state!r}")
         missing = self.state_dict().keys() - state.keys()
         if missing:
             raise ValueError(

@@ -14,7 +14,7 @@ COLOUR = "#1f5a94"
 
 
 def plot_loss(history: pd.DataFrame, best_epoch: int) -> Figure:
-    """Training loss and leave-one-out NDCG@10 by epoch, the kept epoch marked.
+    """Training loss and the monitored metric by epoch, the kept epoch marked.
 
     Args:
         history: ``Fit.history``.
@@ -22,11 +22,17 @@ def plot_loss(history: pd.DataFrame, best_epoch: int) -> Figure:
     """
     figure = Figure(figsize=(7, 3.2), layout="constrained")
     loss, ndcg = figure.subplots(1, 2)
+    (monitored,) = set(history) - {"epoch", "loss", "seconds"}
     for axes, column, title in (
         (loss, "loss", "training objective per pair"),
-        (ndcg, "ndcg@10", "leave-one-out NDCG@10, 1:99"),
+        (ndcg, monitored, f"{monitored.upper()} of held-out items"),
     ):
-        axes.plot(history["epoch"], history[column], marker="o", markersize=3, color=COLOUR)
+        axes.plot(
+            *history[["epoch", column]].dropna().to_numpy().T,
+            marker="o",
+            markersize=3,
+            color=COLOUR,
+        )
         axes.axvline(best_epoch, color="grey", linestyle=":", linewidth=1)
         axes.set(title=title, xlabel="epoch")
         axes.xaxis.get_major_locator().set_params(integer=True)

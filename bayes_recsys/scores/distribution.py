@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from numbers import Real
 from typing import ClassVar
 
@@ -55,6 +55,8 @@ class RandomFamily(ABC):
         """The same family with this standard deviation of ``ln s``; its shape broadcasts to that
         of ``log_mean``."""
         valued = object.__new__(type(self))
+        for field in fields(self):  # a family may have more than a scale
+            object.__setattr__(valued, field.name, getattr(self, field.name))
         object.__setattr__(valued, "scale", scale)
         return valued
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import fields
 from itertools import pairwise
 from typing import ClassVar
 
@@ -77,6 +78,16 @@ class FamilyTests(SmallData):
         least = min(kl_divergence(of(families[0], 0.4, s), p).item() for s in shifts)
         assert floor == pytest.approx(least, abs=2e-3)
         assert floor <= least + 1e-9
+
+    def test_a_learned_scale_leaves_all_else(self):
+        """A family's own options travel with it."""
+        given = self.family(0.7)
+        valued = given.with_scale(torch.tensor(0.7, dtype=torch.float64))
+        for field in fields(given):
+            if field.name != "scale":
+                assert getattr(valued, field.name) == getattr(given, field.name)
+        for own in (valued.entropy_log, valued.expected_log):
+            assert own.isfinite()
 
     def test_no_divergence_from_itself(self, scale):
         one = of(self.family, scale, 0.2)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import ClassVar
 
 import pyro
@@ -51,6 +51,16 @@ class LikelihoodTests(SmallData):
         totals = [observed(self.likelihood, one, masked) for one in (logits, other)]
         torch.testing.assert_close(*totals)
         assert totals[0].isfinite()
+
+    def test_blocks_count_once(self, batch):
+        """All blocks together are the sum of each alone: nothing is broadcast over them."""
+        logits = torch.randn(batch.item.shape)
+        alone = [
+            observed(self.likelihood, logits[g : g + 1], block(batch, g))
+            for g in range(len(logits))
+        ]
+        assert len(alone) > 1
+        torch.testing.assert_close(observed(self.likelihood, logits, batch), sum(alone))
 
     def test_extreme_logits_are_finite(self, batch):
         logits = 80 * torch.randn(batch.item.shape).sign()
@@ -112,6 +122,12 @@ def observed(likelihood: Likelihood, logits: Tensor, batch: Batch) -> Tensor:
             likelihood.observe(logits, batch)
 
     return poutine.trace(site).get_trace().log_prob_sum()
+
+
+def block(batch: Batch, g: int) -> Batch:
+    """One of its blocks."""
+    parts = {f.name: getattr(batch, f.name) for f in fields(batch)}
+    return replace(batch, **{k: v[g : g + 1] for k, v in parts.items() if isinstance(v, Tensor)})
 
 
 def with_likelihood(model: br.models.Model, likelihood: Likelihood) -> br.models.Model:

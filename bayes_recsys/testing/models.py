@@ -60,7 +60,10 @@ class ModelTests(SmallData):
             scores.append(model.score(user, item)[0])
         torch.testing.assert_close(scores[1][0], scores[0][0])
         matters = not torch.allclose(scores[1][1:], scores[0][1:])
-        assert matters == sees_history
+        assert matters == sees_history, (
+            "logits do or do not depend on the history against what is expected: override the fixture "
+            "sees_history"
+        )
 
     def test_user_in_the_targets_audience_changes_nothing(self, options, histories):
         rows, scores = rows_of(histories.audience), []
