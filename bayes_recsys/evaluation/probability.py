@@ -20,6 +20,8 @@ from bayes_recsys.posterior.predictive import Predictive, as_predictive
 from bayes_recsys.streams import stream
 
 SMALLEST = 1e-300
+# Numbers held at once for one user.
+AT_ONCE = 10_000_000
 
 
 def predicted_pairs(
@@ -59,8 +61,8 @@ def predicted_pairs(
     predictive = as_predictive(predictive)
     predictive.likelihood.probability(torch.zeros(1))  # refuses where there is none
     tables = []
-    for user, item, logits in _held_out(predictive, split, part, negatives, seed):
-        probability = predictive.likelihood.probability(logits).mean(0)
+    for user, item, drawn, place in _held_out(predictive, split, part, negatives, seed):
+        probability = predictive.likelihood.probability(drawn).mean(0)[place]
         label = torch.zeros(item.shape, dtype=torch.bool)
         label[:, 0] = True
         of_label = torch.where(label, probability, 1 - probability)
@@ -108,18 +110,22 @@ def predictive_nll(
         0.7
     """
     predictive, values = as_predictive(predictive), {}
-    for user, _, logits in _held_out(predictive, split, part, negatives, seed):
-        of_draws = predictive.likelihood.log_likelihood(logits)
-        mean = of_draws.logsumexp(0) - math.log(len(of_draws))
-        values[split.interactions.user_ids[user]] = -mean.mean().item()
+    for user, _, drawn, place in _held_out(predictive, split, part, negatives, seed):
+        log_likelihoods = []
+        # Some positives at a time: with all items for candidates each has a whole catalogue of them.
+        for rows in place.split(max(1, AT_ONCE // (len(drawn) * place.shape[1]))):
+            of_draws = predictive.likelihood.log_likelihood(drawn[:, rows])
+            log_likelihoods.append(of_draws.logsumexp(0) - math.log(len(of_draws)))
+        values[split.interactions.user_ids[user]] = -torch.cat(log_likelihoods).mean().item()
     return pd.Series(values, name="nll").rename_axis("user")
 
 
 def _held_out(
     predictive: Predictive, split: Split, part: str, negatives: int | None, seed: int
-) -> Iterator[tuple[int, Tensor, Tensor]]:
-    """User, items ``[P, 1 + n]`` (each positive before its negatives), and draws of their logits
-    ``[S, P, 1 + n]``, of every user with an item in the part."""
+) -> Iterator[tuple[int, Tensor, Tensor, Tensor]]:
+    """User, items ``[P, 1 + n]`` (each positive before its negatives), draws of the logits of the ``D``
+    different ones ``[S, D]``, and where among these each item stands ``[P, 1 + n]``; of every user with an
+    item in the part."""
     check_part(part)
     negatives = predictive.likelihood.negatives if negatives is None else negatives
     if negatives is not None and negatives < 1:
@@ -143,7 +149,7 @@ def _held_out(
         item = torch.cat([positive[:, None], negative], dim=1)
         distinct, place = item.unique(return_inverse=True)
         logits = predictive.draw_logits(torch.tensor([user]), distinct[None])[:, 0].double()
-        yield user, item, logits[:, place]
+        yield user, item, logits, place
 
 
 def nll(pairs: pd.DataFrame) -> pd.Series:

@@ -45,8 +45,11 @@ class Run:
 
     def save(self, folder: Path) -> None:
         """Write it; the file of the run itself comes last, so that without it nothing counts."""
-        for kind, evaluation in self.evaluations.items():
-            evaluation.save(folder / f"{kind}.json")
+        for kind in KINDS:
+            if kind in self.evaluations:
+                self.evaluations[kind].save(folder / f"{kind}.json")
+            else:  # of an earlier run, of which nothing may stay
+                (folder / f"{kind}.json").unlink(missing_ok=True)
         write_json({"about": self.about, "figures": self.figures}, folder / "run.json")
 
     @classmethod

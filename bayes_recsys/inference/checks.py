@@ -81,7 +81,8 @@ def check_sites(model: Model, batch: Batch) -> None:
         ValueError: A latent site of the model is missing in the guide, or the reverse, or a site has the
             name of something else.
     """
-    names = set(model.attend(batch))
+    with torch.no_grad():
+        names = set(model.attend(batch))
     taken = names & RESERVED | {name for name in names if f"{name}_weight" in names}
     if taken:
         raise ValueError(

@@ -10,6 +10,9 @@ import torch
 
 from bayes_recsys.models.base import Model
 
+PARTS = ("model", "optimizer", "best_weights", "rows")
+NUMBERS = ("position", "total", "seconds", "best", "best_epoch", "stopped")
+
 
 class State:
     """Everything that changes while a model is trained.
@@ -75,13 +78,12 @@ class State:
     def state_dict(self) -> dict[str, Any]:
         """A copy of all of it, of tensors, numbers and text, which ``torch.load(.., weights_only=True)``
         reads."""
-        numbers = ("position", "total", "seconds", "best", "best_epoch", "stopped")
         return {
             "model": copy.deepcopy(self.model.state_dict()),
             "optimizer": copy.deepcopy(self.optimizer.state_dict()),
             "best_weights": copy.deepcopy(self.best_weights),
             "rows": [dict(row) for row in self.rows],
-            **{name: getattr(self, name) for name in numbers},
+            **{name: getattr(self, name) for name in NUMBERS},
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -93,7 +95,7 @@ class State:
         """
         if not isinstance(state, Mapping):
             raise TypeError(f"resume must be what State.state_dict() gave, not {state!r}")
-        missing = self.state_dict().keys() - state.keys()
+        missing = {*PARTS, *NUMBERS} - state.keys()
         if missing:
             raise ValueError(
                 f"this is no state of a training run: it has no {sorted(missing)[0]!r}"
@@ -106,6 +108,6 @@ class State:
         best = state["best_weights"]
         self.best_weights = best and {name: one.clone() for name, one in best.items()}
         self.rows = [dict(row) for row in state["rows"]]
-        for name in ("position", "total", "seconds", "best", "best_epoch"):
+        for name in NUMBERS:
             setattr(self, name, state[name])
         self.stopped = None
