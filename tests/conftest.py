@@ -1,3 +1,7 @@
+import runpy
+import sys
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pyro
@@ -14,6 +18,18 @@ def _clean_pyro():
     with pyro.validation_enabled(True):
         yield
     assert not pyro.get_param_store().keys(), "the global parameter store was used"
+
+
+@pytest.fixture
+def script(monkeypatch):
+    """Runs a script of the examples with these arguments."""
+    examples = Path(__file__).parents[1] / "examples"
+
+    def run(name, *arguments):
+        monkeypatch.setattr(sys, "argv", [name, *map(str, arguments)])
+        runpy.run_path(str(examples / f"{name}.py"), run_name="__main__")
+
+    return run
 
 
 @pytest.fixture(scope="session")

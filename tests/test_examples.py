@@ -1,10 +1,7 @@
 """The examples as a user runs them, at toy size."""
 
 import json
-import runpy
-import sys
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,19 +10,6 @@ import torch
 
 import bayes_recsys as br
 from bayes_recsys.experiments import options, ratings, settings
-
-ROOT = Path(__file__).parents[1]
-
-
-@pytest.fixture
-def run(monkeypatch):
-    """Runs a script of the examples with these arguments."""
-
-    def run(script, *arguments):
-        monkeypatch.setattr(sys, "argv", [script, *map(str, arguments)])
-        runpy.run_path(str(ROOT / "examples" / f"{script}.py"), run_name="__main__")
-
-    return run
 
 
 @pytest.fixture(scope="module")
@@ -53,9 +37,9 @@ TRAINED = {
 
 
 @pytest.mark.parametrize("given", TRAINED.values(), ids=TRAINED)
-def test_writes_everything(run, folder, given, tmp_path, capsys):
+def test_writes_everything(script, folder, given, tmp_path, capsys):
     out = tmp_path / "out"
-    run("train_bamf", "--data", folder, "--epochs", 2, "--out", out, *given.split())
+    script("train_bamf", "--data", folder, "--epochs", 2, "--out", out, *given.split())
     assert sorted(p.name for p in out.iterdir()) == [
         "attention.png", "loss.png", "metrics.json", "model", "posterior.nc", "recommendations.csv",
     ]  # fmt: skip
@@ -86,10 +70,10 @@ def test_writes_everything(run, folder, given, tmp_path, capsys):
     assert metrics["options"]["model"] == model.options.record()
 
 
-def test_same_seed_same_figures(run, folder, tmp_path):
+def test_same_seed_same_figures(script, folder, tmp_path):
     figures = []
     for out in ("a", "b"):
-        run("train_bamf", "--data", folder, "--epochs", 1, "--out", tmp_path / out)
+        script("train_bamf", "--data", folder, "--epochs", 1, "--out", tmp_path / out)
         figures.append(json.loads((tmp_path / out / "metrics.json").read_text())["protocols"])
     assert figures[0] == figures[1]
 
@@ -140,10 +124,10 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("given", "message"), REFUSED)
-def test_refuses_unknown_and_contradictory_options(run, given, message, capsys, monkeypatch):
+def test_refuses_unknown_and_contradictory_options(script, given, message, capsys, monkeypatch):
     monkeypatch.setattr(ratings, "load", None)  # before any data is read
     with pytest.raises(SystemExit) as error:
-        run("train_bamf", *given.split())
+        script("train_bamf", *given.split())
     assert error.value.code == 2
     assert message in capsys.readouterr().err
 
@@ -156,9 +140,9 @@ def test_what_is_not_given_is_left_to_the_objects():
     assert found.training.decay(found.objective) == 0
 
 
-def test_help_names_the_defaults(run, capsys):
+def test_help_names_the_defaults(script, capsys):
     with pytest.raises(SystemExit):
-        run("train_bamf", "--help")
+        script("train_bamf", "--help")
     text = " ".join(capsys.readouterr().out.split())
     for default in ("smoothing, in (0, 1] (default: 0.5)", "step size (default: 0.002)"):
         assert default in text
@@ -176,60 +160,60 @@ def test_a_family_of_ones_own_is_found():
     assert scores == br.Scores(Narrow("learned"), Narrow(2.0))
 
 
-def test_bad_data_writes_nothing(run, tmp_path):
+def test_bad_data_writes_nothing(script, tmp_path):
     (tmp_path / "bad.csv").write_text("user,item\n1,\n")
     with pytest.raises(SystemExit) as error:
-        run("train_bamf", "--data", tmp_path / "bad.csv", "--out", tmp_path / "out")
+        script("train_bamf", "--data", tmp_path / "bad.csv", "--out", tmp_path / "out")
     assert "bad.csv: line 2: column 'item' is empty" in error.value.code
     assert not (tmp_path / "out").exists()
 
 
-def test_data_without_a_test_item_is_refused(run, tmp_path):
+def test_data_without_a_test_item_is_refused(script, tmp_path):
     (tmp_path / "r.csv").write_text("user,item\n" + "".join(f"{u},{u}\n" for u in range(9)))
     with pytest.raises(SystemExit) as error, pytest.warns(br.data.DataWarning, match="too few"):
-        run("train_bamf", "--data", tmp_path / "r.csv", "--out", tmp_path / "out")
+        script("train_bamf", "--data", tmp_path / "r.csv", "--out", tmp_path / "out")
     assert error.value.code == "error: no user has enough interactions (6) for a test item"
 
 
-def test_a_file_without_titles_or_header(run, tmp_path):
+def test_a_file_without_titles_or_header(script, tmp_path):
     rng = np.random.default_rng(0)
     pairs = [(u, i) for u in range(20) for i in rng.choice(40, 12, replace=False)]
     pd.DataFrame(pairs).to_csv(tmp_path / "r.csv", index=False, header=False)
     given = ["--data", tmp_path / "r.csv", "--columns", "user", "item"]
-    run("train_bamf", *given, "--epochs", 1, "--out", tmp_path / "o")
+    script("train_bamf", *given, "--epochs", 1, "--out", tmp_path / "o")
     assert "title" not in pd.read_csv(tmp_path / "o" / "recommendations.csv")
 
 
 class TestScriptsToCopy:
-    def test_swap_priors(self, run, folder, capsys):
-        run("swap_priors", "--data", folder, "--epochs", 2)
+    def test_swap_priors(self, script, folder, capsys):
+        script("swap_priors", "--data", folder, "--epochs", 2)
         printed = capsys.readouterr().out
         assert all(f"{prior}(scale=1.0)" in printed for prior in ("LogNormal", "Gamma", "Weibull"))
 
-    def test_why_this_item(self, run, folder, capsys):
-        run("why_this_item", "--data", folder, "--user", 7, "--epochs", 2)
+    def test_why_this_item(self, script, folder, capsys):
+        script("why_this_item", "--data", folder, "--user", 7, "--epochs", 2)
         printed = capsys.readouterr().out
         assert "for user 7, as they chose" in printed
         assert printed.count("Film, number") >= 5
 
-    def test_how_sure(self, run, folder, capsys):
-        run("how_sure", "--data", folder, "--epochs", 2)
+    def test_how_sure(self, script, folder, capsys):
+        script("how_sure", "--data", folder, "--epochs", 2)
         printed = capsys.readouterr().out
         assert printed.count(", p = 0.") == 8
         assert "of the quarter least in doubt" in printed
 
-    def test_plain_svi(self, run, folder, capsys):
-        run("plain_svi", "--data", folder, "--epochs", 2)
+    def test_plain_svi(self, script, folder, capsys):
+        script("plain_svi", "--data", folder, "--epochs", 2)
         assert "epoch 2: negative ELBO of the data" in capsys.readouterr().out
 
-    def test_stop_and_resume_is_as_if_there_was_no_stop(self, run, folder, tmp_path, capsys):
+    def test_stop_and_resume_is_as_if_there_was_no_stop(self, script, folder, tmp_path, capsys):
         losses = []
         for name, stops in (("a", [1, 2]), ("b", [])):
             given = ["--data", folder, "--epochs", 3, "--state", tmp_path / name]
             for stop in stops:
-                run("stop_and_resume", *given, "--stop-after", stop)
+                script("stop_and_resume", *given, "--stop-after", stop)
                 assert (tmp_path / name).exists()
-            run("stop_and_resume", *given)
+            script("stop_and_resume", *given)
             assert not (tmp_path / name).exists()
             lines = capsys.readouterr().out.splitlines()
             losses.append([line.rsplit(",", 1)[0] for line in lines if line.startswith("epoch")])

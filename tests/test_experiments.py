@@ -1,11 +1,9 @@
 """Comparing and tuning, at toy size, as a user runs them and as code calls them."""
 
 import json
-import runpy
 import subprocess
 import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -16,19 +14,6 @@ from bayes_recsys.evaluation import Evaluation
 from bayes_recsys.experiments import BASELINES, SETTINGS, TUNED, Setting, runs, settings, tuning
 from bayes_recsys.experiments.comparison import Plan, compare_models, toy_data
 from bayes_recsys.experiments.tables import markdown, table
-
-ROOT = Path(__file__).parents[1]
-
-
-@pytest.fixture
-def script(monkeypatch):
-    """Runs a script of the examples with these arguments."""
-
-    def run(name, *arguments):
-        monkeypatch.setattr(sys, "argv", [name, *map(str, arguments)])
-        runpy.run_path(str(ROOT / "examples" / f"{name}.py"), run_name="__main__")
-
-    return run
 
 
 @pytest.fixture(scope="module")
@@ -243,3 +228,15 @@ class TestTuneModels:
         pytest.importorskip("optuna")
         tuning.tune(br.data.load(ratings), ["EASE"], trials=2, epochs=1, out=tmp_path)
         assert "EASE: 0." in capsys.readouterr().out
+
+
+def test_nothing_of_an_earlier_run_stays(tmp_path):
+    """A model that knew probabilities, and one in its folder that knows none."""
+    data = toy_data()
+    parts = br.data.split(data, seed=0)
+    options = br.models.Options(br.models.GMF, {})
+    for likelihood, kinds in ((br.Bernoulli(), 3), (br.BradleyTerry(), 2)):
+        way = Setting(options, br.Objective(likelihood), br.Training(max_epochs=1))
+        runs.measure(way, parts, 0, {"of": str(likelihood)}).save(tmp_path)
+        there = runs.Run.load(tmp_path, {"of": str(likelihood)})
+        assert len(there.evaluations) == kinds

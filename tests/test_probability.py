@@ -54,6 +54,12 @@ class TestPredictiveNll:
         expected = -(sign * draws).sigmoid().mean(0).log().mean()
         assert nll == pytest.approx(expected.item(), rel=1e-4)
 
+    def test_some_positives_at_a_time_is_the_same(self, split, histories, monkeypatch):
+        model = make(br.models.BAMF, histories)
+        whole = br.predictive_nll(model, split)
+        monkeypatch.setattr("bayes_recsys.evaluation.probability.AT_ONCE", 1)
+        np.testing.assert_allclose(br.predictive_nll(model, split), whole, rtol=1e-12)
+
     def test_the_prior_predicts_worse_than_a_fitted_posterior(self, split, histories):
         torch.manual_seed(1)
         model = br.models.BAMF(histories, user_scores=br.Scores(prior=br.LogNormal(2.0)))
