@@ -3,7 +3,7 @@
     .venv/bin/python examples/plain_svi.py
     .venv/bin/python examples/plain_svi.py --data latest-small
 
-Any batches, optimiser and estimator of Pyro's will do. What fit has besides: early stopping by held-out
+Other batches, optimisers and estimators of Pyro go in the same places. What fit has besides: early stopping by held-out
 items, the best weights, checks, and the same result for the same seed.
 """
 
