@@ -24,11 +24,11 @@ from bayes_recsys.inference.fitting import Fit, fit
 from bayes_recsys.likelihoods import Bernoulli, BradleyTerry
 from bayes_recsys.models.base import Model
 from bayes_recsys.models.folder import save_model
+from bayes_recsys.posterior.arviz import posterior_tree, save_tree
 from bayes_recsys.posterior.plots import plot_attention, plot_loss
 from bayes_recsys.posterior.predictive import Posterior
 from bayes_recsys.posterior.recommendations import recommend
 from bayes_recsys.posterior.summary import score_summary
-from bayes_recsys.posterior.tree import posterior_tree, save_tree
 from bayes_recsys.records import write_json
 
 ENDINGS = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from bayes_recsys.posterior.tree import import_arviz
+from bayes_recsys.posterior.arviz import import_arviz
 
 
 def pareto_k(log_weights: np.ndarray) -> float:

@@ -60,7 +60,7 @@ def plot_attention(
     intervals. The dotted line is the share of an entry if attention were even.
 
     Args:
-        posterior: From :func:`~bayes_recsys.posterior.tree.to_arviz` (or ``posterior_tree``).
+        posterior: From :func:`~bayes_recsys.posterior.arviz.to_arviz` (or ``posterior_tree``).
         user: A user id in it.
         site: The attention site; by default the last one whose weights are uncertain (``item_attention``
             of BAMF), or the last one.
