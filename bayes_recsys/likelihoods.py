@@ -43,9 +43,9 @@ class Likelihood(ABC):
 
     @abstractmethod
     def observe(self, logits: Tensor, batch: Batch) -> None:
-        """The observed site for logits ``[.., G, C]``, called inside the ``block`` plate (dim -3).
+        """The observed site for logits ``[.., G, C]``, called inside the ``block`` plate (dim -2).
 
-        Its log-probability has the shape ``[.., G, ., .]``, a block's in three last dimensions. What is
+        Its log-probability has the shape ``[.., G, .]``, a block's in the last dimension. What is
         masked in ``batch.mask`` must count nothing. With negatives, candidates are laid out
         positive first, ``C = P · (1 + negatives)``; without, they are all items, and ``batch.label``
         says which are positives.
@@ -98,12 +98,8 @@ class Bernoulli(Likelihood):
 
     def observe(self, logits: Tensor, batch: Batch) -> None:
         """The site ``"label"``. Without labels it is drawn, not observed."""
-        with pyro.plate("candidate", logits.shape[-1], dim=-2):
-            pyro.sample(
-                "label",
-                dist.Bernoulli(logits=logits[..., None]).mask(batch.mask[..., None]),
-                obs=None if batch.label is None else batch.label[..., None],
-            )
+        with pyro.plate("candidate", logits.shape[-1], dim=-1):
+            pyro.sample("label", dist.Bernoulli(logits=logits).mask(batch.mask), obs=batch.label)
 
     def log_likelihood(self, logits: Tensor) -> Tensor:
         """``ln σ(x)`` of a positive, ``ln σ(-x)`` of a negative: ``[.., P, 1 + n]``."""
@@ -146,15 +142,9 @@ class BradleyTerry(Likelihood):
         logits = logits.unflatten(-1, (-1, 1 + batch.negatives))
         mask = batch.mask.unflatten(-1, (-1, 1 + batch.negatives))[..., 1:]
         difference = logits[..., :1] - logits[..., 1:]
-        with (
-            pyro.plate("positive", difference.shape[-2], dim=-2),
-            pyro.plate("negative", difference.shape[-1], dim=-1),
-        ):
-            pyro.sample(
-                "preference",
-                dist.Bernoulli(logits=difference).mask(mask),
-                obs=torch.ones_like(difference),
-            )
+        preferred = dist.Bernoulli(logits=difference).mask(mask).to_event(1)
+        with pyro.plate("positive", difference.shape[-2], dim=-1):
+            pyro.sample("preference", preferred, obs=torch.ones_like(difference))
 
     def log_likelihood(self, logits: Tensor) -> Tensor:
         """``ln σ(x_pos - x_neg)``: ``[.., P, n]``."""

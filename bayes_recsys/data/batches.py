@@ -13,6 +13,7 @@ from torch import Tensor
 from bayes_recsys.data.history import Histories
 from bayes_recsys.data.negatives import NegativeSampler
 from bayes_recsys.data.ragged import Ragged
+from bayes_recsys.scores.present import Present
 from bayes_recsys.streams import stream
 
 
@@ -53,9 +54,24 @@ class Batch:
     scale: float = 1.0
 
     @cached_property
+    def present(self) -> Present:
+        """Which history entries each candidate may attend over, ``R_u \\ {i}``."""
+        return Present.without(self.history_mask, self.own, self.mask)
+
+    @cached_property
+    def present_inside(self) -> Present:
+        """The same of the candidates ``inside``."""
+        return Present.without(self.history_mask, self.own.gather(1, self.inside))
+
+    @cached_property
+    def present_to_all(self) -> Present:
+        """The history entries there are, one row a block."""
+        return Present(self.history_mask[:, None], 1)
+
+    @property
     def valid(self) -> Tensor:
-        """Which history entries a candidate may attend over, ``R_u \\ {i}``, shape ``[G, C, L]``."""
-        return left_out(self.history_mask, self.own) & self.mask[:, :, None]
+        """``present`` as a table ``[G, C, L]``."""
+        return self.present.mask
 
     def to(self, device: torch.device | str) -> Batch:
         """The same batch on another device."""
@@ -75,14 +91,6 @@ def candidates(
     inside = is_inside.byte().topk(int(is_inside.sum(1).max()) if len(user) else 0, dim=1).indices
     share = torch.ones(len(user))
     return Batch(user, item, mask, history, there, own=own, inside=inside, share=share)
-
-
-def left_out(there: Tensor, own: Tensor) -> Tensor:
-    """The entries ``there [G, L]`` without each target's own, at ``own [G, C]`` (``L`` for none);
-    shape ``[G, C, L]``."""
-    one_more = torch.cat([there, there.new_zeros(len(there), 1)], dim=1)
-    rows = one_more[:, None].expand(-1, own.shape[1], -1)
-    return rows.scatter(2, own[..., None], False)[..., :-1]
 
 
 def _place_of(item: Tensor, history: Tensor, there: Tensor) -> Tensor:

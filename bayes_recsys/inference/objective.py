@@ -129,11 +129,11 @@ class Tempered(Messenger):
         self.weight, self.reduction = weight, reduction
 
     def _pyro_sample(self, msg: dict) -> None:
-        mask = msg["infer"].get("score_mask")
-        if mask is None or msg["is_observed"]:
+        present = msg["infer"].get("present")
+        if present is None or msg["is_observed"]:
             return
         weight = self.weight
         if self.reduction == "mean":
-            weight = weight / mask.sum(-1, keepdim=True).clamp(min=1)
+            weight = weight / present.count.clamp(min=1)
         if isinstance(weight, torch.Tensor) or weight != 1:
             msg["scale"] = msg["scale"] * weight

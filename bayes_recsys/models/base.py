@@ -22,6 +22,7 @@ from bayes_recsys.likelihoods import Bernoulli, Likelihood
 from bayes_recsys.models.options import Options
 from bayes_recsys.nn.attention import Attended, Attention
 from bayes_recsys.scores.distribution import Score
+from bayes_recsys.scores.rows import ScoreRows
 
 
 class Model(nn.Module):
@@ -126,7 +127,7 @@ class Model(nn.Module):
             Logits ``[G, C]``.
         """
         self._announce_parameters()
-        with poutine.scale(scale=batch.scale), pyro.plate("block", len(batch.user), dim=-3):
+        with poutine.scale(scale=batch.scale), pyro.plate("block", len(batch.user), dim=-2):
             attended, log_power = self._attended.taken(self, batch), {}
             for name, site in attended.items():
                 if site.attention.is_random:
@@ -150,7 +151,7 @@ class Model(nn.Module):
             every attention is ``Point``.
         """
         attended = self._attended.kept(self, batch)
-        with poutine.scale(scale=batch.scale), pyro.plate("block", len(batch.user), dim=-3):
+        with poutine.scale(scale=batch.scale), pyro.plate("block", len(batch.user), dim=-2):
             return {
                 name: _sample(name, site.guide(), site)
                 for name, site in attended.items()
@@ -217,15 +218,11 @@ def _sample(name: str, distribution: Score, site: Attended) -> Tensor:
     """The latent site of scores. What belongs to a user counts once a user, though the user's blocks
     are many. (Weights of an objective are laid on from outside, see
     :class:`~bayes_recsys.inference.objective.Tempered`.)"""
-    _, targets, length = site.mask.shape
-    share = site.entries.batch.share[:, None, None] if site.attention.of_user else 1.0
+    share = site.entries.batch.share[:, None] if site.attention.of_user else 1.0
+    rows = ScoreRows(distribution, site.present)
     # Scale outermost: plates would each multiply and divide what they find inside.
-    with (
-        poutine.scale(scale=share),
-        pyro.plate(f"{name}_candidate", targets, dim=-2),
-        pyro.plate(f"{name}_history", length, dim=-1),
-    ):
-        return pyro.sample(name, distribution.mask(site.mask), infer={"score_mask": site.mask})
+    with poutine.scale(scale=share), pyro.plate(f"{name}_candidate", site.present.n_rows, dim=-1):
+        return pyro.sample(name, rows, infer={"present": site.present})
 
 
 class _Once:

@@ -55,6 +55,6 @@ class FISM(Model):
     def logits(self, batch: Batch, contexts: dict[str, Tensor]) -> Tensor:
         history = self.history(batch.history)
         even = history.new_zeros(len(batch.user), 1, history.shape[1])
-        pooled = pool(even, history, batch.history_mask, batch.own, batch.inside, self.alpha)
+        pooled = pool(even, history, batch, self.alpha)
         bias = self.user_bias(batch.user) + self.item_bias(batch.item).squeeze(-1)
         return bias + (pooled * self.item(batch.item)).sum(-1)

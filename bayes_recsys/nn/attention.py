@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from bayes_recsys.nn.energies import energy as make_energy
 from bayes_recsys.nn.entries import Entries
+from bayes_recsys.nn.pooling import pool_rows
 from bayes_recsys.nn.scale import Scale
 from bayes_recsys.nn.weights import simplex
 from bayes_recsys.scores.distribution import (
@@ -17,8 +18,10 @@ from bayes_recsys.scores.distribution import (
     LEARNED_SCALES,
     RandomFamily,
     Score,
+    log_of,
 )
 from bayes_recsys.scores.families import Point
+from bayes_recsys.scores.present import Present
 from bayes_recsys.scores.spec import Scores
 
 OVER = ("history", "audience")
@@ -146,11 +149,15 @@ class Attended:
     entries: Entries
 
     @property
+    def present(self) -> Present:
+        """Which scores there are."""
+        return self.entries.batch.present_to_all if self.attention.of_user else self.entries.present
+
+    @property
     def mask(self) -> Tensor:
-        """Which scores there are, the shape of the latent site, ``[G, C, L]``, or ``[G, 1, L]`` with
-        scope ``"user"``."""
-        batch = self.entries.batch
-        return batch.history_mask[:, None] if self.attention.of_user else self.entries.valid
+        """The same as a table, the shape of the latent site: ``[G, C, L]``, or ``[G, 1, L]`` with scope
+        ``"user"``."""
+        return self.present.mask
 
     @cached_property
     def energy(self) -> Tensor:
@@ -160,15 +167,15 @@ class Attended:
     def guide(self) -> Score:
         """Approximate posterior of the scores, mean ``exp(f(query, key))``, batch shape of the
         site."""
-        return self._guide_family().distribution(self.energy.expand(self.mask.shape))
+        return self._guide_family().distribution(self.energy.expand(self.present.shape))
 
     def prior(self) -> Score:
         """Prior of the scores, batch shape of the site."""
-        return self._prior_family().distribution(self._prior_log_mean().expand(self.mask.shape))
+        return self._prior_family().distribution(self._prior_log_mean().expand(self.present.shape))
 
     def log_power(self, score: Tensor) -> Tensor:
         """``τ ln s`` of drawn scores, same shape."""
-        return score.log() if self.attention.tau == 1 else self.attention.tau * score.log()
+        return log_of(score) if self.attention.tau == 1 else self.attention.tau * log_of(score)
 
     def expected_log_power(self) -> Tensor:
         """``ln E[s^τ]`` under the guide, ``[G, C or 1, L]``: no sampling."""
@@ -176,7 +183,7 @@ class Attended:
 
     def weights(self, log_power: Tensor) -> Tensor:
         """Attention weights ``[.., G, C, L]`` from ``τ ln s`` or ``ln E[s^τ]``."""
-        return simplex(log_power, self.entries.valid, self.attention.beta)
+        return simplex(log_power, self.entries.present.mask, self.attention.beta)
 
     def context(self, log_power: Tensor) -> Tensor:
         """Pooled values ``Σ_j α_j value_j``, shape ``[.., G, C, K]``."""
@@ -208,12 +215,11 @@ class Attended:
             return bounded(self.attention.prior_level)
         raw = self.entries.of_keys(self.attention.prior_network)  # [G, C or 1, L]
         raw = PRIOR_RANGE * torch.tanh(raw / PRIOR_RANGE)
-        valid = self.mask.to(raw.dtype)
-        if raw.shape[-2] == 1:  # the same keys for all targets: a product of matrices
-            total = valid @ raw.exp().mT
+        if self.attention.of_user:
+            total = pool_rows(raw, torch.ones_like(raw).mT, self.present, 0.0)
         else:
-            total = (valid * raw.exp()).sum(-1, keepdim=True)
-        count = valid.sum(-1, keepdim=True)
+            total = self.entries.sum_exp(raw)
+        count = self.present.count[..., None]
         # An empty history has nothing to normalise, and its sites are masked.
         log_average = (total / count.clamp(min=1)).masked_fill(count == 0, 1.0).log()
         return raw - log_average
@@ -227,11 +233,10 @@ def bounded(energy: Tensor) -> Tensor:
         >>> bounded(torch.tensor([1.5, -30.0, 35.0, 1e4]))
         tensor([  1.5000, -30.0000,  34.6212,  40.0000])
     """
-    with torch.no_grad():
-        low, high = energy.aminmax() if energy.numel() else (0.0, 0.0)
-        is_within = low >= -LARGEST_EXACT and high <= LARGEST_EXACT
-    if is_within:
-        return energy
+    if energy.is_cpu:  # elsewhere the question would wait for the answer
+        low, high = energy.detach().aminmax() if energy.numel() else (0.0, 0.0)
+        if low >= -LARGEST_EXACT and high <= LARGEST_EXACT:
+            return energy
     inner = energy.clamp(-LARGEST_EXACT, LARGEST_EXACT)
     room = LARGEST_LOG_MEAN - LARGEST_EXACT
     return inner + room * ((energy - inner) / room).tanh()

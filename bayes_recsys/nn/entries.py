@@ -15,6 +15,7 @@ from bayes_recsys.data.batches import Batch
 from bayes_recsys.data.ragged import Ragged
 from bayes_recsys.nn.pooling import pool
 from bayes_recsys.nn.weights import simplex
+from bayes_recsys.scores.present import Present
 
 
 @dataclass(frozen=True)
@@ -39,9 +40,9 @@ class HistoryEntries:
         return self.batch.history
 
     @property
-    def valid(self) -> Tensor:
-        """Which of them each target attends over, ``[G, C, L]``."""
-        return self.batch.valid
+    def present(self) -> Present:
+        """Which of them each target attends over."""
+        return self.batch.present
 
     def of_pairs(self, function: nn.Module, query: Tensor) -> Tensor:
         """A function of every query ``[G, C or 1, K]`` and key, ``[G, C or 1, L]``."""
@@ -53,8 +54,11 @@ class HistoryEntries:
 
     def pool(self, log_score: Tensor, beta: float) -> Tensor:
         """``Σ_j α_j value_j`` from ``ln s``, shape ``[.., G, C, V]``."""
-        batch = self.batch
-        return pool(log_score, self.value, batch.history_mask, batch.own, batch.inside, beta)
+        return pool(log_score, self.value, self.batch, beta)
+
+    def sum_exp(self, values: Tensor) -> Tensor:
+        """``Σ_j exp(value_j)`` over each target's entries, ``[G, C, 1]`` from ``[G, 1, L]``."""
+        return pool(values, self.key.new_ones(*self.code.shape, 1), self.batch, 0.0)
 
 
 @dataclass(frozen=True)
@@ -91,6 +95,11 @@ class AudienceEntries:
         return cls(batch, code, valid & (code != batch.user[:, None, None]), key, value)
 
     @cached_property
+    def present(self) -> Present:
+        """Which of them each target attends over."""
+        return Present(self.valid, self.valid.shape[1], rows=self.batch.mask)
+
+    @cached_property
     def _place(self) -> Tensor:
         """Where in the flattened ``[G, C, L]`` the entries are, ``[E]``."""
         return self.valid.flatten().nonzero()[:, 0]
@@ -123,6 +132,10 @@ class AudienceEntries:
         blocks, targets, _ = self.code.shape
         pooled = weighed.new_zeros(*weighed.shape[:-2], blocks * targets, weighed.shape[-1])
         return pooled.index_add(-2, self._target, weighed).unflatten(-2, (blocks, targets))
+
+    def sum_exp(self, values: Tensor) -> Tensor:
+        """``Σ_j exp(value_j)`` over each target's entries, ``[G, C, 1]`` from ``[G, C, L]``."""
+        return (values.exp() * self.valid).sum(-1, keepdim=True)
 
     def _padded(self, values: Tensor) -> Tensor:
         if not values.ndim:  # one number for all

@@ -67,7 +67,7 @@ def draw(
     with evaluating(model), torch.random.fork_rng():
         torch.manual_seed(torch_seed(f"draws from the {source}", seed, *user.tolist()))
         attended = model.attend(batch)
-        valid = {name: site.entries.valid for name, site in attended.items()}
+        valid = {name: site.entries.present.mask for name, site in attended.items()}
         for drawn, strengths, part in _parts(model, batch, attended, draws, source, at_once):
             for name, site in attended.items():
                 if name in drawn:
@@ -124,7 +124,7 @@ def _parts(
 ) -> Iterator[tuple[dict[str, Tensor], dict[str, Tensor], Tensor]]:
     """Some draws at a time: scores of random sites, strengths of all, logits ``[.., G, C]``."""
     shape = batch.item.shape
-    widest = max([shape.numel(), *(site.entries.valid.numel() for site in attended.values())])
+    widest = max([shape.numel(), *(site.entries.present.shape.numel() for site in attended.values())])
     chunk = max(1, at_once // widest)
     for start in range(0, draws, chunk):
         size = min(chunk, draws - start)

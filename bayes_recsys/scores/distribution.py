@@ -12,6 +12,9 @@ from pyro.distributions import TorchDistribution
 from torch import Tensor
 from torch.distributions import constraints
 from torch.distributions.kl import register_kl
+from torch.utils.weak import WeakTensorKeyDictionary
+
+from bayes_recsys.scores.present import Present
 
 SMALLEST_SCALE, LARGEST_SCALE = 1e-3, 5.0
 LEARNED_SCALES = ("learned", "amortised")
@@ -36,6 +39,7 @@ class RandomFamily(ABC):
         ValueError: ``scale`` is out of range, or no such word.
     """
 
+    may_be_held: ClassVar[bool] = True  # whether ln s could leave the range of exp
     scale: float | str | Tensor = 1.0
 
     def __post_init__(self) -> None:
@@ -92,6 +96,10 @@ class RandomFamily(ABC):
     def log_density(self, x: Tensor) -> Tensor:
         """``ln p(x)``, shape of ``x``."""
 
+    def log_density_of_rows(self, x: Tensor, present: Present) -> Tensor:
+        """``Σ ln p(x)`` over the entries that each row has, ``[.., G, C]`` from ``x [.., G, C, L]``."""
+        return self.log_density(x).where(present.mask, 0.0).sum(-1)
+
     @property
     @abstractmethod
     def expected_log(self) -> Tensor:
@@ -113,6 +121,32 @@ class RandomFamily(ABC):
     @abstractmethod
     def closest_shift(self, other: RandomFamily) -> Tensor:
         """The shift at which :meth:`expected_log_density` is largest."""
+
+
+@dataclass(frozen=True)
+class _Draw:
+    """What is known of a drawn score: its logarithm, its noise unless it was held, around which mean."""
+
+    log: Tensor
+    noise: Tensor | None
+    log_mean: Tensor
+    version: int
+
+
+# Kept as long as the drawn tensor itself: logarithms are what a score is used by, and the noise, given the
+# mean it was drawn around, has a gradient of its own that ln s - log_mean would only find by cancellation.
+_DRAWS = WeakTensorKeyDictionary()
+
+
+def _draw_of(value: Tensor) -> _Draw | None:
+    draw = _DRAWS.get(value)
+    return draw if draw is not None and draw.version == value._version else None
+
+
+def log_of(value: Tensor) -> Tensor:
+    """``ln s`` of scores; of drawn ones it is known, and this very tensor has it."""
+    draw = _draw_of(value)
+    return value.log() if draw is None else draw.log
 
 
 class Score(TorchDistribution):
@@ -149,14 +183,25 @@ class Score(TorchDistribution):
 
     def rsample(self, sample_shape=torch.Size()) -> Tensor:
         noise = self.family.log_noise(self._extended_shape(sample_shape), like=self.log_mean)
-        return (self.log_mean + noise).clamp(-LARGEST_LOG, LARGEST_LOG).exp()
+        log_value = self.log_mean + noise
+        if self.family.may_be_held:
+            log_value, noise = log_value.clamp(-LARGEST_LOG, LARGEST_LOG), None
+        value = log_value.exp()
+        _DRAWS[value] = _Draw(log_value, noise, self.log_mean, value._version)
+        return value
 
     def log_prob(self, value: Tensor) -> Tensor:
         """``ln p(s) = ln p_x(ln s - log_mean) - ln s``, shape of ``value``."""
         if self._validate_args:
             self._validate_sample(value)
-        log_value = value.log()
-        return self.family.log_density(log_value - self.log_mean) - log_value
+        return self.family.log_density(self.noise_of(value)) - log_of(value)
+
+    def noise_of(self, value: Tensor) -> Tensor:
+        """``x = ln s - log_mean``, shape of ``value``."""
+        draw = _draw_of(value)
+        if draw is not None and draw.noise is not None and draw.log_mean is self.log_mean:
+            return draw.noise
+        return log_of(value) - self.log_mean
 
     @property
     def mean(self) -> Tensor:

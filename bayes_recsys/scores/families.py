@@ -11,11 +11,14 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from bayes_recsys.scores.distribution import RandomFamily
+from bayes_recsys.scores.present import Present
+from bayes_recsys.scores.sums import powers, squares
 
 EULER = 0.5772156649015329
 LOG_ROOT_2PI = 0.5 * math.log(2 * math.pi)
@@ -50,6 +53,9 @@ class LogNormal(RandomFamily):
         tensor([0.2500])
     """
 
+    # At the largest scale and mean, normal noise stays within exp's range.
+    may_be_held: ClassVar[bool] = False
+
     def log_noise(self, shape: torch.Size, like: Tensor) -> Tensor:
         sigma = self.sigma.to(like)
         noise = torch.randn(shape, dtype=like.dtype, device=like.device)
@@ -58,6 +64,13 @@ class LogNormal(RandomFamily):
     def log_density(self, x: Tensor) -> Tensor:
         standard = (x + 0.5 * self.sigma.square()) / self.sigma
         return -0.5 * standard.square() - (self.sigma.log() + LOG_ROOT_2PI)
+
+    def log_density_of_rows(self, x: Tensor, present: Present) -> Tensor:
+        if self.sigma.ndim:
+            return super().log_density_of_rows(x, present)
+        (total, square), variance = squares(x, present), self.sigma.square()
+        each = self.sigma.log() + LOG_ROOT_2PI + variance / 8
+        return -0.5 * (square / variance + total) - present.count * each
 
     @property
     def expected_log(self) -> Tensor:
@@ -115,6 +128,12 @@ class Gamma(RandomFamily):
     def log_density(self, x: Tensor) -> Tensor:
         return self._constant - self.shape * (x.expm1() - x)
 
+    def log_density_of_rows(self, x: Tensor, present: Present) -> Tensor:
+        if self.sigma.ndim:
+            return super().log_density_of_rows(x, present)
+        total, power = powers(x, present, torch.ones((), dtype=x.dtype))
+        return present.count * (self._constant + self.shape) - self.shape * (power - total)
+
     @property
     def expected_log(self) -> Tensor:
         return self.shape.digamma() - self.shape.log()
@@ -165,6 +184,14 @@ class Weibull(RandomFamily):
     def log_density(self, x: Tensor) -> Tensor:
         log_exponential = (x + self._offset) * self.concentration
         return log_exponential - log_exponential.exp() + self.concentration.log()
+
+    def log_density_of_rows(self, x: Tensor, present: Present) -> Tensor:
+        k = self.concentration
+        if k.ndim:
+            return super().log_density_of_rows(x, present)
+        total, power = powers(x, present, k.to(x.dtype))
+        moved = k * self._offset
+        return k * total - moved.exp() * power + present.count * (moved + k.log())
 
     @property
     def expected_log(self) -> Tensor:

@@ -118,7 +118,7 @@ def observed(likelihood: Likelihood, logits: Tensor, batch: Batch) -> Tensor:
     """``ln p`` of what a batch observes, without its scale."""
 
     def site() -> None:
-        with pyro.plate("block", len(batch.user), dim=-3):
+        with pyro.plate("block", len(batch.user), dim=-2):
             likelihood.observe(logits, batch)
 
     return poutine.trace(site).get_trace().log_prob_sum()

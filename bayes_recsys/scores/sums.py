@@ -1,0 +1,75 @@
+"""Sums over the entries that rows have: all that a log-density needs, and its gradient in one pass."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from bayes_recsys.scores.present import Present
+
+
+def total(x: Tensor, present: Present) -> Tensor:
+    """``Σ_j x_j`` over the entries that each row has, ``[.., G, C]`` from ``x [.., G, C, L]``."""
+    return _Total.apply(x, present)
+
+
+def squares(x: Tensor, present: Present) -> tuple[Tensor, Tensor]:
+    """``Σ_j x_j`` and ``Σ_j x_j²``, as :func:`total`."""
+    return _Squares.apply(x, present)
+
+
+def powers(x: Tensor, present: Present, power: Tensor) -> tuple[Tensor, Tensor]:
+    """``Σ_j x_j`` and ``Σ_j exp(k x_j)``, as :func:`total`, for ``k = power``, without dimensions."""
+    return _Powers.apply(x, present, power)
+
+
+class _Total(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x: Tensor, present: Present) -> Tensor:
+        ctx.present, ctx.shape = present, x.shape
+        return present.clear_(x.clone(memory_format=torch.contiguous_format)).sum(-1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, slope: Tensor) -> tuple[Tensor | None, None]:
+        if slope.is_cpu and not slope.any():  # the ln s of guide and prior take each other away
+            return None, None
+        return ctx.present.clear_(slope[..., None].expand(ctx.shape).contiguous()), None
+
+
+class _Squares(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x: Tensor, present: Present) -> tuple[Tensor, Tensor]:
+        x = present.clear_(x.clone(memory_format=torch.contiguous_format))
+        ctx.present = present
+        ctx.save_for_backward(x)
+        return x.sum(-1), torch.linalg.vector_norm(x, dim=-1).square()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, of_sum: Tensor, of_squares: Tensor) -> tuple[Tensor, None]:
+        (x,) = ctx.saved_tensors
+        slope = torch.addcmul(of_sum[..., None], x, 2 * of_squares[..., None])
+        return ctx.present.clear_(slope), None
+
+
+class _Powers(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x: Tensor, present: Present, power: Tensor) -> tuple[Tensor, Tensor]:
+        x = present.clear_(x.clone(memory_format=torch.contiguous_format))
+        raised = (x * power).exp_()
+        ctx.present = present
+        ctx.save_for_backward(x, raised, power)
+        absent = x.shape[-1] - present.count.to(x.dtype)  # each adds exp(0)
+        return x.sum(-1), raised.sum(-1) - absent
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, of_sum: Tensor, of_powers: Tensor) -> tuple[Tensor, None, Tensor | None]:
+        x, raised, power = ctx.saved_tensors
+        slope = torch.addcmul(of_sum[..., None], raised, (power * of_powers)[..., None])
+        of_power = None
+        if ctx.needs_input_grad[2]:
+            of_power = ((x * raised).sum(-1) * of_powers).sum()
+        return ctx.present.clear_(slope), None, of_power
