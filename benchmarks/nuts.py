@@ -102,7 +102,7 @@ class Unmasked(Messenger):
 
     def _pyro_sample(self, msg) -> None:
         if msg["name"] == SITE:
-            msg["fn"] = msg["fn"].base_dist
+            msg["fn"] = msg["fn"].score.to_event(1)
 
 
 def log_weights(model, batch, draws: int) -> np.ndarray:
@@ -114,8 +114,8 @@ def log_weights(model, batch, draws: int) -> np.ndarray:
         guide.compute_log_prob()
         joint.compute_log_prob()
         terms = [joint.nodes["label"], joint.nodes[SITE]]
-        value = sum(node["log_prob"].sum((-1, -2)) for node in terms)
-        values.append(value - guide.nodes[SITE]["log_prob"].sum((-1, -2)))
+        value = sum(node["log_prob"].sum(-1) for node in terms)
+        values.append(value - guide.nodes[SITE]["log_prob"].sum(-1))
     return torch.stack(values).numpy()
 
 

@@ -73,7 +73,7 @@ def test_guide_and_model_see_the_same_keys_under_dropout(histories, batch, count
     (attended,) = calls
     site = attended["attention"]
     assert trace.nodes["attention"]["value"] is guide.nodes["attention"]["value"]
-    assert torch.equal(guide.nodes["attention"]["fn"].base_dist.log_mean, site.energy)
+    assert torch.equal(guide.nodes["attention"]["fn"].score.log_mean, site.energy)
     torch.manual_seed(1)
     strengths = {"attention": site.log_power(guide.nodes["attention"]["value"])}
     expected = model.logits_of(batch, attended, strengths)

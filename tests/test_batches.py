@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import bayes_recsys as br
-from bayes_recsys.data.batches import left_out
+from bayes_recsys.scores.present import Present
 from bayes_recsys.testing import LikelihoodTests
 from bayes_recsys.testing.data import ragged
 from tests.conftest import batches, elbo, make
@@ -21,7 +21,7 @@ class TestOwn:
         history, there, item = batch.history, batch.history_mask, batch.item
         same = (history[:, None] == item[:, :, None]) & there[:, None]
         naive = (history[:, None] != item[:, :, None]) & there[:, None]
-        assert torch.equal(left_out(there, batch.own), naive)
+        assert torch.equal(Present.without(there, batch.own).mask, naive)
         assert torch.equal(batch.valid, naive & batch.mask[:, :, None])
         inside = same.any(-1)
         assert torch.equal(batch.own < history.shape[1], inside)
@@ -127,7 +127,7 @@ class Softmax(br.Likelihood):
     def observe(self, logits, batch):
         log_p = logits.masked_fill(~batch.mask, -torch.inf).log_softmax(-1)
         chosen = (log_p.masked_fill(batch.label == 0, 0.0)).sum(-1)
-        pyro.factor("choice", chosen[..., None, None])
+        pyro.factor("choice", chosen[..., None])
 
     def log_likelihood(self, logits):
         return logits.log_softmax(-1)[..., :1]

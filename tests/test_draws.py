@@ -75,4 +75,4 @@ def test_labels_can_be_drawn(histories):
     batch = br.data.candidates(histories, torch.tensor([1, 2]), torch.tensor([[3, 4], [5, 6]]))
     label = poutine.trace(model.model).get_trace(batch).nodes["label"]
     assert not label["is_observed"]
-    assert label["value"].shape == (2, 2, 1)
+    assert label["value"].shape == (2, 2)

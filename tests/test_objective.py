@@ -75,14 +75,14 @@ def test_the_penalty_is_on_what_only_the_guide_has_too(histories, batch):
 
 def test_tempering_scales_the_scores_terms_in_model_and_guide(histories, batch):
     model = make(br.models.BAMF, histories, **PUBLISHED_BAMF)
-    length = batch.valid.sum(-1, keepdim=True).clamp(min=1)
+    length = batch.valid.sum(-1).clamp(min=1)
     for reduction, factor in (("sum", 0.3), ("mean", 0.3 / length)):
         with Tempered(0.3, reduction):
             guide, replayed = traced(model, batch)
         for trace in (guide, replayed):
             site = trace.nodes["item_attention"]
-            raw = site["fn"].base_dist.log_prob(site["value"])
-            expected = raw.where(batch.valid, 0.0) * factor * batch.scale
+            raw = site["fn"].score.log_prob(site["value"])
+            expected = raw.where(batch.valid, 0.0).sum(-1) * factor * batch.scale
             torch.testing.assert_close(site["log_prob"], expected)
         assert replayed.nodes["label"]["scale"] == batch.scale
 

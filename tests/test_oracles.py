@@ -42,8 +42,8 @@ class Counts(br.Likelihood):
     negatives: int = 1
 
     def observe(self, logits, batch):
-        with pyro.plate("candidate", logits.shape[-1], dim=-2):
-            pyro.sample("y", dist.Poisson(logits.exp()[..., None]), obs=batch.label[..., None])
+        with pyro.plate("candidate", logits.shape[-1], dim=-1):
+            pyro.sample("y", dist.Poisson(logits.exp()), obs=batch.label)
 
     def log_likelihood(self, logits):
         raise NotImplementedError
@@ -56,8 +56,8 @@ class Measurements(br.Likelihood):
     negatives: int = 1
 
     def observe(self, logits, batch):
-        with pyro.plate("candidate", logits.shape[-1], dim=-2):
-            pyro.sample("y", dist.Normal(logits[..., None], 0.8), obs=batch.label[..., None])
+        with pyro.plate("candidate", logits.shape[-1], dim=-1):
+            pyro.sample("y", dist.Normal(logits, 0.8), obs=batch.label)
 
     def log_likelihood(self, logits):
         raise NotImplementedError

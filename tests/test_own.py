@@ -98,9 +98,9 @@ class Slips(br.Likelihood):
     slips: float = 0.1
 
     def observe(self, logits, batch):
-        with pyro.plate("candidate", logits.shape[-1], dim=-2):
-            chosen = dist.Bernoulli(self.probability(logits)[..., None])
-            pyro.sample("chosen", chosen.mask(batch.mask[..., None]), obs=batch.label[..., None])
+        with pyro.plate("candidate", logits.shape[-1], dim=-1):
+            chosen = dist.Bernoulli(self.probability(logits))
+            pyro.sample("chosen", chosen.mask(batch.mask), obs=batch.label)
 
     def log_likelihood(self, logits):
         p = self.probability(logits)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from numbers import Integral
 from typing import Protocol
 
@@ -16,13 +17,15 @@ from tqdm.auto import tqdm
 from bayes_recsys.data.history import check_split
 from bayes_recsys.data.splits import Split
 from bayes_recsys.evaluation.metrics import all_metrics, coverage, gini, novelty
-from bayes_recsys.evaluation.protocols import cases
+from bayes_recsys.evaluation.protocols import Case, cases
 from bayes_recsys.evaluation.result import Evaluation
 from bayes_recsys.models.base import Model
 from bayes_recsys.posterior.predictive import Predictive
 from bayes_recsys.streams import stream
 
 KS = (5, 10, 20, 50)
+# Scores of all users that are ranked together, at most.
+AT_ONCE = 2_000_000
 
 
 class Scorer(Protocol):
@@ -88,24 +91,26 @@ def rank(
     digest = hashlib.sha256()
     users, hits, tops, n_relevant = [], [], [], []
     todo = tqdm(
-        cases(split, protocol, part, seed),
         total=int((split.items_by_user(part).lengths > 0).sum()),
         desc=f"evaluate {protocol}",
         unit="user",
         leave=False,
         disable=None if progress else True,
     )
-    for user, candidates, relevant in todo:
-        for of_case in (np.array(user), candidates, relevant):
-            digest.update(of_case.tobytes())
-        shuffled = stream("tie-break", seed, user).permutation(len(candidates))
-        candidates, relevant = candidates[shuffled], relevant[shuffled]
-        best = _order(scorer, split, user, candidates)[: max(ks)]
-        users.append(user)
-        rest = (0, max(ks) - len(best))
-        hits.append(np.pad(relevant[best], rest))
-        tops.append(np.pad(candidates[best], rest, constant_values=-1))
-        n_relevant.append(int(relevant.sum()))
+    for together in _windows(cases(split, protocol, part, seed), split.interactions.n_items):
+        for user, candidates, relevant in together:
+            for of_case in (np.array(user), candidates, relevant):
+                digest.update(of_case.tobytes())
+            users.append(user)
+            n_relevant.append(int(relevant.sum()))
+        for (_, candidates, relevant), best in zip(
+            together, _best(scorer, split, together, max(ks), seed), strict=True
+        ):
+            rest = (0, max(ks) - len(best))
+            hits.append(np.pad(relevant[best], rest))
+            tops.append(np.pad(candidates[best], rest, constant_values=-1))
+        todo.update(len(together))
+    todo.close()
     if not users:
         raise ValueError(f"no user has an item in the {part} part of {split!r}")
     hits, top, n_relevant = np.array(hits), np.array(tops), np.array(n_relevant)
@@ -119,21 +124,61 @@ def rank(
     return Evaluation(protocol, part, per_user, catalogue, digest.hexdigest())
 
 
-def _order(scorer: Scorer, split: Split, user: int, candidates: np.ndarray) -> np.ndarray:
-    """Candidates by falling score, ``[C]``; those that tie stay in their order."""
-    score = scorer.score(torch.tensor([user]), torch.from_numpy(candidates)[None])
-    if not isinstance(score, Tensor) or score.shape != (1, len(candidates)):
-        raise ValueError(
-            "score(user [G], item [G, C]) must return a tensor [G, C]; for 1 user and "
-            f"{len(candidates)} items it returned {getattr(score, 'shape', type(score).__name__)}"
-        )
-    score = score[0]
-    if score.isnan().any():
-        item = split.interactions.item_ids[candidates[int(score.isnan().nonzero()[0])]]
-        user_id = split.interactions.user_ids[user]
-        raise ValueError(f"the score of item '{item}' for user '{user_id}' is NaN")
+def _windows(every: Iterable[Case], n_items: int) -> Iterator[list[Case]]:
+    """Cases so many together that a scorer may well score all ``n_items`` for each."""
+    every = iter(every)
+    while together := list(islice(every, max(1, AT_ONCE // n_items))):
+        yield together
+
+
+def _best(scorer: Scorer, split: Split, window: list[Case], k: int, seed: int) -> list[np.ndarray]:
+    """The best ``k`` of each case's candidates, by falling score, as positions."""
+    best: list[np.ndarray] = [None] * len(window)
+    order = sorted(range(len(window)), key=lambda c: len(window[c][1]))
+    while order:
+        widest = len(window[order[-1]][1])
+        # Lists are filled up to the longest; with those of more than half its length.
+        alike = [c for c in order if 2 * len(window[c][1]) > widest]
+        order = order[: len(order) - len(alike)]
+        users = torch.tensor([window[c][0] for c in alike])
+        filled = np.stack([_filled(window[c][1], widest) for c in alike])
+        score = _checked_scores(scorer, split, users, torch.from_numpy(filled))
+        for row, case in enumerate(alike):
+            user, candidates, _ = window[case]
+            best[case] = _order(score[row, : len(candidates)], k, seed, user)
+    return best
+
+
+def _filled(items: np.ndarray, width: int) -> np.ndarray:
+    """As many, the last one repeated."""
+    return np.pad(items, (0, width - len(items)), mode="edge")
+
+
+def _order(score: Tensor, k: int, seed: int, user: int) -> np.ndarray:
+    """The best ``k`` positions by falling score ``[C]``; those that tie in an order of chance, the user's own."""
+    top = score.topk(min(k + 1, len(score)))
+    if not (top.values[1:] == top.values[:-1]).any():
+        return top.indices[:k].cpu().numpy()
     # A whole stable sort: whom a tie favours must not depend on the cut-offs.
-    return score.sort(descending=True, stable=True).indices.cpu().numpy()
+    shuffled = stream("tie-break", seed, user).permutation(len(score))
+    order = score[torch.from_numpy(shuffled)].sort(descending=True, stable=True).indices
+    return shuffled[order[:k].cpu().numpy()]
+
+
+def _checked_scores(scorer: Scorer, split: Split, user: Tensor, item: Tensor) -> Tensor:
+    """Scores ``[G, C]``, none of them NaN."""
+    score = scorer.score(user, item)
+    if not isinstance(score, Tensor) or score.shape != item.shape:
+        raise ValueError(
+            f"score(user [G], item [G, C]) must return a tensor [G, C]; for {len(user)} users and "
+            f"{item.shape[1]} items it returned {getattr(score, 'shape', type(score).__name__)}"
+        )
+    if score.isnan().any():
+        row, column = score.isnan().nonzero()[0].tolist()
+        name = split.interactions.item_ids[int(item[row, column])]
+        user_id = split.interactions.user_ids[int(user[row])]
+        raise ValueError(f"the score of item '{name}' for user '{user_id}' is NaN")
+    return score
 
 
 def _checked_cut_offs(ks: Sequence[int]) -> tuple[int, ...]:

@@ -28,6 +28,7 @@ from bayes_recsys.inference.objective import Objective
 from bayes_recsys.inference.options import Training
 from bayes_recsys.inference.progress import Progress
 from bayes_recsys.inference.state import State
+from bayes_recsys.memory import memory_kept
 from bayes_recsys.models.base import Model
 from bayes_recsys.streams import torch_seed
 
@@ -109,7 +110,12 @@ def fit(
         state.load_state_dict(resume)
         if state.rows and training.monitor.name not in state.rows[0]:
             raise ValueError(f"resume: that run was not monitored by {training.monitor.name}")
-    with torch.random.fork_rng(), warnings.catch_warnings(), Progress(training, progress) as show:
+    with (
+        torch.random.fork_rng(),
+        memory_kept(),
+        warnings.catch_warnings(),
+        Progress(training, progress) as show,
+    ):
         # Pyro's warning of a NaN loss; here it is an error.
         warnings.filterwarnings("ignore", "Encountered NaN: loss", UserWarning)
         reports = [show] if callback is None else [show, callback]
@@ -158,13 +164,12 @@ def _train_epoch(
         # Pyro's checks of shapes and supports cost memory passes: the first batch has them.
         with pyro.validation_enabled(number == 1 and not state.position):
             now = state.epoch + state.position / batch.scale
-            loss = objective.loss_and_grads(model, batch.to(model.device), now) / n_pairs
+            loss = objective.loss_and_grads(model, batch.to(model.device), now, per=n_pairs)
         if not math.isfinite(loss):
             raise FloatingPointError(
                 f"the loss is {loss} in epoch {number}, batch {state.position + 1}: lower "
                 "learning_rate or raise weight_decay"
             )
-        torch._foreach_mul_([p.grad for p in trained if p.grad is not None], 1 / n_pairs)
         state.optimizer.step()
         state.optimizer.zero_grad()
         state.step(loss, time.perf_counter() - started)

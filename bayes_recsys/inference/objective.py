@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Real
 
 import torch
@@ -92,16 +92,21 @@ class Objective:
         """``w``, ``now`` epochs after the start."""
         return float(self.kl_weight) if isinstance(self.kl_weight, Real) else self.kl_weight(now)
 
-    def loss_and_grads(self, model: Model, batch: Batch, now: float = 0.0) -> float:
-        """An estimate of the objective from one batch; its gradients are added to the parameters'.
+    def loss_and_grads(
+        self, model: Model, batch: Batch, now: float = 0.0, *, per: float = 1.0
+    ) -> float:
+        """An estimate of the objective from one batch, ``per`` so many units (pairs, say); its
+        gradients are added to the parameters'.
 
         The model must have the objective's likelihood, which ``fit`` gives it.
         """
+        if per != 1:
+            batch = replace(batch, scale=batch.scale / per)
         with Tempered(self.weight(now), self.kl_reduction):
             loss = (self.elbo or Trace_ELBO()).loss_and_grads(model.model, model.guide, batch)
         if self.penalty:
             trained = [p for p in model.parameters() if p.requires_grad]
-            term = self.penalty * sum(p.square().sum() for p in trained)
+            term = self.penalty / per * sum(p.square().sum() for p in trained)
             term.backward()
             loss += term.item()
         return float(loss)

@@ -165,35 +165,44 @@ class Model(nn.Module):
         return self.logits_of(batch, attended, self.strengths(expected))
 
     @torch.no_grad()
-    def score(self, user: Tensor, item: Tensor, *, at_once: int = 100_000) -> Tensor:
+    def score(self, user: Tensor, item: Tensor, *, at_once: int = 1_000_000) -> Tensor:
         """Expected logits of candidates, for ranking.
 
         Args:
             user: User codes, shape ``[G]``.
             item: Candidate codes, shape ``[G, C]``.
-            at_once: Most attention entries ``C · L`` held at once: memory is bounded by it.
+            at_once: Most attention entries held at once: memory is bounded by it.
 
         Returns:
             Logits ``[G, C]``.
         """
         logits = torch.empty(item.shape)
         with evaluating(self):
-            for g in range(len(user)):
-                for part in _parts(self._attended_length(user[g], item[g]), at_once):
-                    batch = candidates(self.histories, user[g : g + 1], item[g : g + 1, part])
-                    logits[g, part] = self.expected_logits(batch.to(self.device))[0].cpu()
+            for rows, columns in self._parts(user, item, at_once):
+                batch = candidates(self.histories, user[rows], item[rows][:, columns])
+                scored = self.expected_logits(batch.to(self.device)).cpu()
+                logits[rows[:, None], columns] = scored
         return logits
 
-    def _attended_length(self, user: Tensor, item: Tensor) -> Tensor:
-        """How many entries a user ``[]`` has to attend over for each of the candidates ``[C]``, at
-        most; shape ``[C]``."""
+    def _parts(self, user: Tensor, item: Tensor, at_once: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Users and candidates ``[G, C]`` in parts ``[..], [..]`` of so many attention entries: users of
+        similar histories together; audiences differ by candidate, so that there a user is alone, with
+        candidates of similar audiences."""
         over = {attention.over for attention in self.attentions} or {"history"}
-        lengths = []
-        if "history" in over:
-            lengths.append(self.histories.history.lengths[user].expand(item.shape))
+        lengths = self.histories.history.lengths[user].clamp(min=1)
+        every = torch.arange(item.shape[1])
         if "audience" in over:
-            lengths.append(self.histories.audience.lengths[item])
-        return torch.stack(lengths).amax(0)
+            for g in range(len(user)):
+                entries = self.histories.audience.lengths[item[g]]
+                if "history" in over:
+                    entries = entries.maximum(lengths[g])
+                for columns in _of_similar(entries, at_once):
+                    yield torch.tensor([g]), columns
+            return
+        for rows in _of_similar(lengths * item.shape[1], at_once):
+            longest = int(lengths[rows].max())
+            for columns in every.split(max(1, at_once // (longest * len(rows)))):
+                yield rows, columns
 
     def _announce_parameters(self) -> None:
         """Show the parameters to ``pyro.infer.SVI``, which trains what it sees in the trace.
@@ -237,21 +246,22 @@ class _Once:
 
     def kept(self, model: Model, batch: Batch) -> dict[str, Attended]:
         """Attend, and keep it for :meth:`taken`."""
-        self.attended, self.kept_for = model.attend(batch), self._state(model, batch)
-        self.held = (batch, *model.parameters())  # or their ids could be given away
+        weights = tuple(model.parameters())
+        self.attended, self.kept_for = model.attend(batch), self._state(model, batch, weights)
+        self.held = batch, weights  # or their ids could be given away
         return self.attended
 
     def taken(self, model: Model, batch: Batch) -> dict[str, Attended]:
         """What was kept, and is kept no longer, or else attend."""
-        if self.kept_for != self._state(model, batch):
+        if self.kept_for != self._state(model, batch, tuple(model.parameters())):
             return model.attend(batch)
         attended, self.attended, self.kept_for, self.held = self.attended, None, (), ()
         return attended
 
     @staticmethod
-    def _state(model: Model, batch: Batch) -> tuple:
-        weights = tuple((id(p), p.data_ptr(), p._version) for p in model.parameters())
-        return id(batch), weights, _Once.steps, model.training, torch.is_grad_enabled()
+    def _state(model: Model, batch: Batch, weights: tuple[nn.Parameter, ...]) -> tuple:
+        versions = tuple((id(p), p.data_ptr(), p._version) for p in weights)
+        return id(batch), versions, _Once.steps, model.training, torch.is_grad_enabled()
 
     def __reduce__(self) -> tuple:
         return _Once, ()  # copies start anew
@@ -264,15 +274,15 @@ def _note_step(*_) -> None:
 register_optimizer_step_post_hook(_note_step)
 
 
-def _parts(length: Tensor, at_once: int) -> Iterator[Tensor]:
-    """Positions ``[..]`` of candidates of similar length ``[C]``, so many together that padded to the
-    longest they have no more than ``at_once`` entries (a single one may exceed it)."""
+def _of_similar(length: Tensor, at_once: int) -> Iterator[Tensor]:
+    """Positions ``[..]`` of similar ``length [n]``, so many together that padded to the longest they have no
+    more than ``at_once`` entries (a single one may exceed it)."""
     order = length.argsort(stable=True)
-    while len(order):
-        together = length[order] * torch.arange(1, len(order) + 1)
-        count = max(1, int((together <= at_once).sum()))
-        yield order[:count]
-        order = order[count:]
+    ordered, start = length[order].tolist(), 0
+    for end in range(1, len(ordered) + 1):
+        if end == len(ordered) or ordered[end] * (end + 1 - start) > at_once:
+            yield order[start:end]
+            start = end
 
 
 @contextmanager

@@ -124,7 +124,9 @@ def _parts(
 ) -> Iterator[tuple[dict[str, Tensor], dict[str, Tensor], Tensor]]:
     """Some draws at a time: scores of random sites, strengths of all, logits ``[.., G, C]``."""
     shape = batch.item.shape
-    widest = max([shape.numel(), *(site.entries.present.shape.numel() for site in attended.values())])
+    widest = max(
+        [shape.numel(), *(site.entries.present.shape.numel() for site in attended.values())]
+    )
     chunk = max(1, at_once // widest)
     for start in range(0, draws, chunk):
         size = min(chunk, draws - start)

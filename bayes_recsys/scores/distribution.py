@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
+from functools import cached_property
 from numbers import Real
 from typing import ClassVar
 
@@ -64,7 +65,7 @@ class RandomFamily(ABC):
         object.__setattr__(valued, "scale", scale)
         return valued
 
-    @property
+    @cached_property
     def sigma(self) -> Tensor:
         """The scale as a tensor, in double precision and without dimensions if it is a number."""
         if isinstance(self.scale, str):

@@ -38,7 +38,7 @@ class Point:
 
     def log_moment(self, log_mean: Tensor, power: float) -> Tensor:
         """``ln E[s^power] = power · log_mean``, shape of ``log_mean``."""
-        return power * log_mean
+        return log_mean if power == 1 else power * log_mean
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,10 @@ class LogNormal(RandomFamily):
     may_be_held: ClassVar[bool] = False
 
     def log_noise(self, shape: torch.Size, like: Tensor) -> Tensor:
-        sigma = self.sigma.to(like)
-        noise = torch.randn(shape, dtype=like.dtype, device=like.device)
+        noise = torch.empty(shape, dtype=like.dtype, device=like.device)
+        if isinstance(self.scale, float):
+            return noise.normal_(-0.5 * self.scale**2, self.scale)
+        sigma, noise = self.sigma.to(like), noise.normal_()
         return torch.addcmul(-0.5 * sigma.square(), noise, sigma)
 
     def log_density(self, x: Tensor) -> Tensor:
@@ -68,9 +70,16 @@ class LogNormal(RandomFamily):
     def log_density_of_rows(self, x: Tensor, present: Present) -> Tensor:
         if self.sigma.ndim:
             return super().log_density_of_rows(x, present)
-        (total, square), variance = squares(x, present), self.sigma.square()
-        each = self.sigma.log() + LOG_ROOT_2PI + variance / 8
-        return -0.5 * (square / variance + total) - present.count * each
+        total, square = squares(x, present)
+        precision, each = self._constants
+        return -0.5 * (square * precision + total) - present.count * each
+
+    @cached_property
+    def _constants(self) -> tuple[Tensor | float, Tensor | float]:
+        """``1/σ²`` and ``ln σ + ½ ln 2π + σ²/8``."""
+        variance = self.sigma.square()
+        of_rows = 1 / variance, self.sigma.log() + LOG_ROOT_2PI + variance / 8
+        return of_rows if isinstance(self.scale, Tensor) else tuple(one.item() for one in of_rows)
 
     @property
     def expected_log(self) -> Tensor:

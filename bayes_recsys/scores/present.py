@@ -45,7 +45,7 @@ class Present:
         """Entries ``there [G, L]`` without each row's own, at ``own [G, C]``; ``L`` where it has none."""
         blocks, length = there.shape
         first = torch.arange(0, own.numel() * length, max(length, 1), device=own.device)
-        has = own < length
+        has = (own < length) & there.gather(1, own.clamp(max=length - 1))
         place = (own + first.view(own.shape))[has] if blocks else own.flatten()
         return cls(there[:, None], own.shape[1], place, rows)
 

@@ -42,12 +42,16 @@ class ScoreRows(TorchDistribution):
 
     def __init__(self, score: Score, present: Present, *, validate_args: bool | None = None):
         self.score, self.present = score, present
-        super().__init__(score.batch_shape[:-1], score.batch_shape[-1:], validate_args=validate_args)
+        super().__init__(
+            score.batch_shape[:-1], score.batch_shape[-1:], validate_args=validate_args
+        )
 
     def expand(self, batch_shape, _instance=None) -> ScoreRows:
         new = self._get_checked_instance(ScoreRows, _instance)
         new.score, new.present = self.score.expand((*batch_shape, *self.event_shape)), self.present
-        super(ScoreRows, new).__init__(torch.Size(batch_shape), self.event_shape, validate_args=False)
+        super(ScoreRows, new).__init__(
+            torch.Size(batch_shape), self.event_shape, validate_args=False
+        )
         new._validate_args = self._validate_args
         return new
 
