@@ -1,4 +1,4 @@
-"""Memory that is kept from one batch to the next."""
+"""Memory that is kept from one tensor to the next."""
 
 from __future__ import annotations
 
@@ -10,23 +10,29 @@ from contextlib import contextmanager
 TRIM_THRESHOLD, TOP_PAD, MMAP_THRESHOLD = -1, -2, -3
 KEPT = {TRIM_THRESHOLD: 1 << 30, TOP_PAD: 1 << 26, MMAP_THRESHOLD: 1 << 25}
 
+_depth = 0
+
 
 @contextmanager
 def memory_kept() -> Iterator[None]:
-    """Tensors that are freed leave their memory to the next ones; at the end it goes back.
+    """Tensors that are freed leave their memory to the next ones; at the end of the outermost such block
+    it goes back.
 
     The C library otherwise gives the pages of every large tensor back to the system and asks for them
     anew a moment later, cleared: a third of a training's time. Where it is not glibc (musl, macOS, Windows),
     nothing happens.
     """
+    global _depth
     library = _glibc()
     if library is not None:
         for parameter, size in KEPT.items():
             library.mallopt(parameter, size)
+    _depth += 1
     try:
         yield
     finally:
-        if library is not None:
+        _depth -= 1
+        if library is not None and not _depth:
             library.malloc_trim(0)
 
 

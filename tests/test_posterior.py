@@ -22,16 +22,18 @@ def model(histories):
 def test_scores_of_the_user_have_no_item(histories):
     model = make(br.models.BAMF, histories)
     tree = br.posterior_tree(model, users=["3", "7"], items=["5", "6"], draws=20)
-    posterior = tree["posterior"]
+    posterior = tree["3/posterior"]
     assert "item_attention" not in posterior, "it is no random variable"
     assert posterior["item_attention_weight"].std("draw").max() > 0, "its weights are"
     draws = br.draw(model, torch.tensor([3, 7]), torch.tensor([[5, 6], [5, 6]]), draws=20)
-    array = posterior["user_attention"]
-    assert array.dims == ("chain", "draw", "user", "history")
     for g, user in enumerate(("3", "7")):
+        array = tree[user]["posterior"]["user_attention"]
+        assert array.dims == ("chain", "draw", "user", "history")
         codes = histories.history.row(int(user)).tolist()
         found = array.sel(user=user, history=[str(code) for code in codes])[0].to_numpy()
-        np.testing.assert_array_equal(found, draws.scores["user_attention"][:, g, : len(codes)])
+        np.testing.assert_allclose(
+            found, draws.scores["user_attention"][:, g, : len(codes)], rtol=1e-5
+        )
         assert int(array.sel(user=user)[0, 0].notnull().sum()) == len(codes)
     plot_attention(tree, "3", site="user_attention")
     plot_attention(tree, "3")
@@ -45,10 +47,10 @@ def test_audiences_are_a_dimension_of_their_own(histories):
     tree = br.posterior_tree(model, users=["3", "7"], items=items, draws=20)
     draws = br.draw(model, torch.tensor([3, 7]), torch.tensor([busy, busy]), draws=20)
     for group in ("posterior", "prior"):
-        assert tree[group]["user_attention"].dims == ("chain", "draw", "user", "history")
-        array = tree[group]["item_attention"]
-        assert array.dims == ("chain", "draw", "user", "item", "audience")
         for user in ("3", "7"):
+            assert tree[user][group]["user_attention"].dims == ("chain", "draw", "user", "history")
+            array = tree[user][group]["item_attention"]
+            assert array.dims == ("chain", "draw", "user", "item", "audience")
             for item in items:
                 one = array.sel(user=user, item=item)[0, 0]
                 there = set(one["audience"][one.notnull().to_numpy()].to_numpy())
@@ -56,7 +58,7 @@ def test_audiences_are_a_dimension_of_their_own(histories):
     codes, values = draws.codes["item_attention"], draws.scores["item_attention"]
     for g, c, j in draws.valid["item_attention"].nonzero().tolist():
         place = {"user": ("3", "7")[g], "item": items[c], "audience": str(int(codes[g, c, j]))}
-        found = tree["posterior"]["item_attention"].sel(place)[0]
+        found = tree[place["user"]]["posterior"]["item_attention"].sel(place)[0]
         np.testing.assert_array_equal(found, values[:, g, c, j])
     figure = plot_attention(tree, "3")
     assert "users (%)" in figure.axes[0].get_xlabel()
@@ -68,28 +70,34 @@ def test_audiences_are_a_dimension_of_their_own(histories):
 
 def test_tree_holds_the_draws_under_their_ids(model, histories):
     tree = br.posterior_tree(model, users=["3", "7"], items=["5", "6"], draws=20)
-    assert set(tree.children) == {"posterior", "prior"}
+    assert set(tree.children) == {"3", "7"}
+    assert set(tree["3"].children) == {"posterior", "prior"}
     codes = torch.tensor([3, 7]), torch.tensor([[5, 6], [5, 6]])
     draws = br.draw(model, *codes, draws=20)
     for variable, values in (
         ("item_attention", draws.scores),
         ("item_attention_weight", draws.weights),
     ):
-        array = tree["posterior"][variable]
-        assert array.dims == ("chain", "draw", "user", "item", "history")
         for g, user in enumerate(("3", "7")):
+            array = tree[user]["posterior"][variable]
+            assert array.dims == ("chain", "draw", "user", "item", "history")
             for c, item in enumerate(("5", "6")):
                 for j, code in enumerate(histories.history.row(int(user)).tolist()):
                     found = array.sel(user=user, item=item, history=str(code))[0].to_numpy()
-                    np.testing.assert_array_equal(found, values["item_attention"][:, g, c, j])
-    np.testing.assert_array_equal(tree["posterior"]["logit"][0], draws.logits)
+                    np.testing.assert_allclose(
+                        found, values["item_attention"][:, g, c, j], rtol=1e-5
+                    )
+    for g, user in enumerate(("3", "7")):
+        logit = tree[user]["posterior"]["logit"]
+        np.testing.assert_allclose(logit[0, :, 0], draws.logits[:, g], rtol=1e-5, atol=1e-6)
 
 
 def test_nan_exactly_outside_the_history(model, histories):
     tree = br.posterior_tree(model, users=["3", "7"], items=["5", "6"], draws=3)
     for group in ("posterior", "prior"):
-        finite = np.isfinite(tree[group]["user_attention"]).all(("chain", "draw"))
         for user in ("3", "7"):
+            array = tree[user][group]["user_attention"]
+            finite = np.isfinite(array).all(("chain", "draw"))
             for item in ("5", "6"):
                 entries = set(map(str, histories.history.row(int(user)).tolist())) - {item}
                 chosen = finite.sel(user=user, item=item)
@@ -109,6 +117,54 @@ def test_point_has_no_prior(histories):
         draws=2,
     )
     assert set(tree.children) == {"posterior"}
+
+
+def test_of_several_users_each_is_as_if_alone(model, tmp_path):
+    """In the tree, for ArviZ, and in a file that is made user by user."""
+    several = br.posterior_tree(model, users=["3", "7"], k=2, draws=5)
+    by_user = br.to_arviz(model, users=["3", "7"], k=2, draws=5)
+    br.save_posterior(model, ["3", "7"], tmp_path / "several.nc", k=2, draws=5)
+    br.save_posterior(model, ["7"], tmp_path / "one.nc", k=2, draws=5)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["one.nc", "several.nc"]
+    for user in ("3", "7"):
+        alone = br.posterior_tree(model, users=[user], k=2, draws=5)["posterior"].to_dataset()
+        assert not alone.isnull().any().to_array().any()
+        xr.testing.assert_equal(several[user]["posterior"].to_dataset(), alone)
+        xr.testing.assert_equal(by_user[user].posterior, alone)
+        group = f"{user}/posterior"
+        with xr.open_dataset(tmp_path / "several.nc", group=group, engine="h5netcdf") as saved:
+            xr.testing.assert_equal(saved.load(), alone)
+        plot_attention(several, user)
+        plot_attention(by_user, user)
+    with xr.open_datatree(tmp_path / "one.nc", engine="h5netcdf") as saved:
+        assert saved.attrs["model"] == "BAMF"
+        xr.testing.assert_equal(saved["posterior"].to_dataset().load(), alone)
+
+
+def test_an_interrupted_posterior_is_no_file(model, tmp_path, monkeypatch):
+    from bayes_recsys.posterior import arviz
+
+    draw, done = arviz.draw, []
+
+    def interrupted(*arguments, **options):
+        done.append(arguments)
+        if len(done) == 4:
+            raise KeyboardInterrupt
+        return draw(*arguments, **options)
+
+    monkeypatch.setattr(arviz, "draw", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        br.save_posterior(model, ["3", "7", "9"], tmp_path / "posterior.nc", k=2, draws=5)
+    assert not list(tmp_path.iterdir())
+
+
+def test_memory_of_a_posterior_is_what_was_asked_for(model, histories):
+    """Users times their items, their histories and draws; not the union of any."""
+    users = [str(u) for u in range(20) if len(histories.history.row(u))]
+    tree = br.posterior_tree(model, users=users, k=3, draws=10)
+    found = sum(tree[u]["posterior"]["user_attention_weight"].nbytes for u in users)
+    lengths = sum(len(histories.history.row(int(u))) for u in users)
+    assert found == lengths * 3 * 10 * 4
 
 
 def test_arviz_summarises_and_reads_the_file(model, tmp_path):

@@ -131,7 +131,7 @@ class TrainingBatches:
     negatives: int | None
     block: int = 32
     pairs: int = 2048
-    at_once: int = 300_000
+    at_once: int = 500_000
     seed: int = 0
 
     def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:

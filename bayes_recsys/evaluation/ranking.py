@@ -19,6 +19,7 @@ from bayes_recsys.data.splits import Split
 from bayes_recsys.evaluation.metrics import all_metrics, coverage, gini, novelty
 from bayes_recsys.evaluation.protocols import Case, cases
 from bayes_recsys.evaluation.result import Evaluation
+from bayes_recsys.memory import memory_kept
 from bayes_recsys.models.base import Model
 from bayes_recsys.posterior.predictive import Predictive
 from bayes_recsys.streams import stream
@@ -88,6 +89,19 @@ def rank(
     progress: bool = False,
 ) -> Evaluation:
     """:func:`evaluate` without its checks, for who ranks the same again and again."""
+    with memory_kept():
+        return _ranked(scorer, split, protocol, part, ks, seed, progress)
+
+
+def _ranked(
+    scorer: Scorer,
+    split: Split,
+    protocol: str,
+    part: str,
+    ks: tuple[int, ...],
+    seed: int,
+    progress: bool,
+) -> Evaluation:
     digest = hashlib.sha256()
     users, hits, tops, n_relevant = [], [], [], []
     todo = tqdm(
@@ -97,7 +111,8 @@ def rank(
         leave=False,
         disable=None if progress else True,
     )
-    for together in _windows(cases(split, protocol, part, seed), split.interactions.n_items):
+    windows = _windows(cases(split, protocol, part, seed), split.interactions.n_items)
+    for together in windows:
         for user, candidates, relevant in together:
             for of_case in (np.array(user), candidates, relevant):
                 digest.update(of_case.tobytes())

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from bayes_recsys.nn.energies import energy as make_energy
 from bayes_recsys.nn.entries import Entries
-from bayes_recsys.nn.pooling import pool_rows
 from bayes_recsys.nn.scale import Scale
 from bayes_recsys.nn.weights import simplex
 from bayes_recsys.scores.distribution import (
@@ -216,13 +215,13 @@ class Attended:
         raw = self.entries.of_keys(self.attention.prior_network)  # [G, C or 1, L]
         raw = PRIOR_RANGE * torch.tanh(raw / PRIOR_RANGE)
         if self.attention.of_user:
-            total = pool_rows(raw, torch.ones_like(raw).mT, self.present, 0.0)
+            total = (raw.exp() * self.present.there).sum(-1, keepdim=True)
         else:
             total = self.entries.sum_exp(raw)
         count = self.present.count[..., None]
         # An empty history has nothing to normalise, and its sites are masked.
-        log_average = (total / count.clamp(min=1)).masked_fill(count == 0, 1.0).log()
-        return raw - log_average
+        average = (total / count.clamp(min=1)).masked_fill(count == 0, 1.0)
+        return raw + -average.log()
 
 
 def bounded(energy: Tensor) -> Tensor:

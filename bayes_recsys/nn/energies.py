@@ -22,6 +22,8 @@ class Dot(nn.Module):
     """
 
     def forward(self, query: Tensor, key: Tensor) -> Tensor:
+        if query.ndim == key.ndim == 3:
+            return torch.bmm(query, key.mT)
         return query @ key.mT
 
     def paired(self, query: Tensor, key: Tensor) -> Tensor:

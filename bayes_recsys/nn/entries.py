@@ -57,8 +57,11 @@ class HistoryEntries:
         return pool(log_score, self.value, self.batch, beta)
 
     def sum_exp(self, values: Tensor) -> Tensor:
-        """``Σ_j exp(value_j)`` over each target's entries, ``[G, C, 1]`` from ``[G, 1, L]``."""
-        return pool(values, self.key.new_ones(*self.code.shape, 1), self.batch, 0.0)
+        """``Σ_j exp(value_j)`` over each target's entries, ``[G, C, 1]`` from values ``[G, 1, L]`` within ±10:
+        then nothing is lost in double precision by taking a target's own from the sum of all."""
+        score = (values.double().exp() * self.batch.history_mask[:, None]).squeeze(1)
+        own = torch.cat([score, score.new_zeros(len(score), 1)], dim=1).gather(1, self.batch.own)
+        return (score.sum(1, keepdim=True) - own)[..., None].to(values.dtype)
 
 
 @dataclass(frozen=True)

@@ -79,7 +79,7 @@ class _Pool(torch.autograd.Function):
     def forward(ctx, log_score: Tensor, value: Tensor, present: Present, beta: float) -> Tensor:
         score, shift = _exp(log_score, present)
         with_ones = torch.cat([value, value.new_ones(*value.shape[:-1], 1)], dim=-1)
-        pooled = score @ with_ones
+        pooled = _product(score, with_ones)
         total = pooled[..., -1:]
         is_empty = total == 0
         total = total.masked_fill(is_empty, 1.0)
@@ -99,10 +99,16 @@ class _Pool(torch.autograd.Function):
         of_score = of_value = None
         if ctx.needs_input_grad[0]:
             of_total = (context * slope).sum(-1, keepdim=True).mul_(-ctx.beta).div_(total)
-            of_score = (torch.cat([scaled, of_total], dim=-1) @ with_ones.mT).mul_(score)
+            of_score = _product(torch.cat([scaled, of_total], dim=-1), with_ones.mT).mul_(score)
         if ctx.needs_input_grad[1]:
-            of_value = (score.mT @ scaled).sum_to_size(*with_ones.shape[:-1], scaled.shape[-1])
+            of_value = _product(score.mT, scaled)
+            of_value = of_value.sum_to_size(*with_ones.shape[:-1], scaled.shape[-1])
         return of_score, of_value, None, None
+
+
+def _product(left: Tensor, right: Tensor) -> Tensor:
+    """``left @ right``, which for three dimensions each would be looked at from all sides first."""
+    return torch.bmm(left, right) if left.ndim == right.ndim == 3 else left @ right
 
 
 def _exp(log_score: Tensor, present: Present) -> tuple[Tensor, Tensor | None]:

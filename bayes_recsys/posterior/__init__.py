@@ -1,6 +1,12 @@
 """What a fitted model says: draws, predictions, recommendations, summaries, ArviZ and pictures."""
 
-from bayes_recsys.posterior.arviz import import_arviz, posterior_tree, save_tree, to_arviz
+from bayes_recsys.posterior.arviz import (
+    import_arviz,
+    posterior_tree,
+    save_posterior,
+    save_tree,
+    to_arviz,
+)
 from bayes_recsys.posterior.draws import Draws, draw
 from bayes_recsys.posterior.importance import pareto_k
 from bayes_recsys.posterior.plots import plot_attention, plot_loss
@@ -21,6 +27,7 @@ __all__ = [
     "plot_loss",
     "posterior_tree",
     "recommend",
+    "save_posterior",
     "save_tree",
     "score_summary",
     "to_arviz",

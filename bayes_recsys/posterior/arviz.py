@@ -6,7 +6,7 @@ import importlib
 import os
 import tempfile
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
@@ -15,6 +15,7 @@ import numpy as np
 import torch
 import xarray as xr
 from torch import Tensor
+from tqdm.auto import tqdm
 
 from bayes_recsys.models.base import Model
 from bayes_recsys.posterior.draws import Draws, draw
@@ -47,10 +48,13 @@ def posterior_tree(
 
     Coordinates are original ids; titles stand beside them as ``item_title`` and ``history_title``.
 
-    Histories differ between users: ``history`` is their union, and an entry is NaN where it is
-    not in a user's history or is the target itself. For one user and new items there is no NaN.
-    A site that attends over the targets' audiences has the dimension ``audience`` in place of
-    ``history``, the union of these users; an entry is NaN where a user has not chosen the target.
+    An entry is NaN where it is the target itself; for new items there is no NaN. A site that attends over
+    the targets' audiences has the dimension ``audience`` in place of ``history``, the union of these targets';
+    an entry is NaN where a user has not chosen the target.
+
+    Histories differ between users, and so do targets. So of several users each has a tree of their own, the
+    child of their id, ``tree["42/posterior"]``, the same as if they were alone: memory is in proportion to what
+    is asked for. For more than fits into it, see :func:`save_posterior`.
 
     Note:
         Draws from a guide are independent and make one chain: R-hat is undefined, and effective
@@ -59,7 +63,7 @@ def posterior_tree(
     Args:
         model: A fitted model.
         users: User ids.
-        items: Target item ids; by default the ``k`` best new items of each user, all together.
+        items: Target item ids; by default the ``k`` best new items of each user.
         k: Targets per user when ``items`` is not given.
         draws: Draws in each group.
         seed: Seed of the draws.
@@ -69,29 +73,93 @@ def posterior_tree(
         ValueError: ``users`` or ``items`` is empty, or a single text.
         TypeError: ``model`` is no model, but an ensemble, say: its members attend each for itself.
     """
+    trees = dict(_trees(model, users, items, k=k, draws=draws, seed=seed))
+    if len(trees) == 1:
+        return next(iter(trees.values()))
+    tree = xr.DataTree(children=trees)
+    tree.attrs = next(iter(trees.values())).attrs
+    return tree
+
+
+def save_posterior(
+    model: Model,
+    users: Iterable[str],
+    path: str | Path,
+    items: Iterable[str] | None = None,
+    *,
+    k: int = 5,
+    draws: int = 500,
+    seed: int = 0,
+    progress: bool = False,
+) -> None:
+    """:func:`posterior_tree` as a NetCDF file, made user by user: no more than one is ever in memory.
+
+    The file is complete or not there at all. ``xarray.open_datatree(path)`` opens all of it without reading it,
+    ``xarray.open_dataset(path, group="42/posterior")`` one user of several.
+
+    Args:
+        path: The file.
+        progress: Show a progress bar (in a terminal).
+
+    The other arguments and what is raised are those of :func:`posterior_tree`.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    users = users if isinstance(users, str) else list(users)
+    trees = _trees(model, users, items, k=k, draws=draws, seed=seed)
+    with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
+        written = Path(scratch, path.name)
+        xr.Dataset(attrs=_about(model)).to_netcdf(written, engine="h5netcdf")
+        for user, tree in tqdm(
+            trees, total=len(users), desc="draw", unit="user", disable=None if progress else True
+        ):
+            for name, group in tree.children.items():
+                inside = name if len(users) == 1 else f"{user}/{name}"
+                group.to_dataset().to_netcdf(written, mode="a", group=inside, engine="h5netcdf")
+        os.replace(written, path)
+
+
+def _trees(
+    model: Model,
+    users: Iterable[str],
+    items: Iterable[str] | None,
+    *,
+    k: int,
+    draws: int,
+    seed: int,
+) -> Iterator[tuple[str, xr.DataTree]]:
+    """Each user's tree, one after the other."""
     if not isinstance(model, Model):
         raise TypeError(f"a model is needed, not {type(model).__name__}: attention is of one model")
     known = model.histories
-    user = known.user_codes(users)
-    if items is None:
-        best = recommend(model, known.user_ids[user.numpy()], k=k)
-        items = best["item"].unique()
-    item = known.item_codes(items)
-    targets = item.expand(len(user), -1)
-    sources = ("posterior", "prior") if model.is_random else ("posterior",)
-    groups = {
-        source: _dataset(
-            model, user, item, draw(model, user, targets, draws=draws, source=source, seed=seed)
+    codes = known.user_codes(users)
+    targets = None if items is None else known.item_codes(items)
+    for user in codes.split(1):
+        name = str(known.user_ids[int(user)])
+        item = targets
+        if item is None:
+            item = known.item_codes(recommend(model, [name], k=k)["item"])
+        tree = xr.DataTree.from_dict(
+            {
+                source: _dataset(
+                    model,
+                    user,
+                    item,
+                    draw(model, user, item[None], draws=draws, source=source, seed=seed),
+                )
+                for source in (("posterior", "prior") if model.is_random else ("posterior",))
+            }
         )
-        for source in sources
-    }
-    tree = xr.DataTree.from_dict(groups)
-    tree.attrs = {
+        tree.attrs = _about(model)
+        yield name.replace("/", "%2F"), tree
+
+
+def _about(model: Model) -> dict[str, str]:
+    return {
         "inference_library": "bayes_recsys",
         "inference_library_version": version("bayes_recsys"),
         "model": type(model).__name__,
     }
-    return tree
 
 
 def to_arviz(
@@ -108,7 +176,8 @@ def to_arviz(
     Takes the same arguments.
 
     Returns:
-        An ``arviz.InferenceData`` with ArviZ below 1.0, an ``xarray.DataTree`` from 1.0 on.
+        An ``arviz.InferenceData`` with ArviZ below 1.0, an ``xarray.DataTree`` from 1.0 on; for several users a
+        dictionary of such, by user id.
 
     Example:
         >>> import bayes_recsys as br
@@ -118,11 +187,11 @@ def to_arviz(
         >>> dict(posterior.posterior["user_attention"].sizes)
         {'chain': 1, 'draw': 10, 'user': 1, 'history': 9}
     """
-    tree = posterior_tree(model, users, items, k=k, draws=draws, seed=seed)
+    trees = dict(_trees(model, users, items, k=k, draws=draws, seed=seed))
     arviz = import_arviz()
     if int(arviz.__version__.split(".")[0]) < 1:
-        return arviz.InferenceData.from_datatree(tree)
-    return tree
+        trees = {user: arviz.InferenceData.from_datatree(tree) for user, tree in trees.items()}
+    return next(iter(trees.values())) if len(trees) == 1 else trees
 
 
 def save_tree(tree: xr.DataTree, path: str | Path) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor
 from bayes_recsys.data.batches import Batch, candidates
 from bayes_recsys.models.base import Model, evaluating
 from bayes_recsys.nn.attention import Attended
+from bayes_recsys.scores.distribution import Score
 from bayes_recsys.streams import torch_seed
 
 
@@ -54,21 +55,21 @@ def draw(
         item: Candidate codes, shape ``[G, C]``.
         draws: Number of draws ``S``.
         source: ``"posterior"`` (through the guide) or ``"prior"``.
-        seed: Seed of the draws, which are others for other users; the caller's random state is left
-            alone.
-        at_once: Most score entries ``draws · G · C · L`` computed at once; one draw of all is the
-            least.
+        seed: Seed of the draws. A user's are the same whoever else is drawn for; the caller's random
+            state is left alone.
+        at_once: Most score entries ``draws · C · L`` of a user alone that are computed at once; one draw
+            is the least.
 
     Raises:
         ValueError: ``draws`` is below 1 or ``source`` is neither.
     """
-    batch = _checked(model, user, item, draws, source)
+    _check(draws, source)
     logits, scores, weights = [], {}, {}
     with evaluating(model), torch.random.fork_rng():
-        torch.manual_seed(torch_seed(f"draws from the {source}", seed, *user.tolist()))
+        batch = candidates(model.histories, user, item).to(model.device)
         attended = model.attend(batch)
         valid = {name: site.entries.present.mask for name, site in attended.items()}
-        for drawn, strengths, part in _parts(model, batch, attended, draws, source, at_once):
+        for drawn, strengths, part in _parts(model, batch, attended, draws, source, seed, at_once):
             for name, site in attended.items():
                 if name in drawn:
                     score = drawn[name].masked_fill(~site.mask, torch.nan)
@@ -98,20 +99,23 @@ def draw_logits(
     seed: int = 0,
     at_once: int = 2_000_000,
 ) -> Tensor:
-    """The logits ``[S, G, C]`` of :func:`draw`, which takes the same arguments; nothing else is kept."""
-    batch = _checked(model, user, item, draws, source)
+    """The logits ``[S, G, C]`` of :func:`draw`, which takes the same arguments; nothing else is kept, and
+    of users no more at a time than have ``at_once`` entries."""
+    _check(draws, source)
+    logits = torch.empty(draws, *item.shape)
     with evaluating(model), torch.random.fork_rng():
-        torch.manual_seed(torch_seed(f"draws from the {source}", seed, *user.tolist()))
-        parts = _parts(model, batch, model.attend(batch), draws, source, at_once)
-        return torch.cat([logits for _, _, logits in parts])
+        for rows in model.alike(user, item, at_once // draws):
+            batch = candidates(model.histories, user[rows], item[rows]).to(model.device)
+            parts = _parts(model, batch, model.attend(batch), draws, source, seed, at_once)
+            logits[:, rows] = torch.cat([part for _, _, part in parts])
+    return logits
 
 
-def _checked(model: Model, user: Tensor, item: Tensor, draws: int, source: str) -> Batch:
+def _check(draws: int, source: str) -> None:
     if draws < 1:
         raise ValueError(f"draws must be at least 1, not {draws}")
     if source not in ("posterior", "prior"):
         raise ValueError(f"source must be 'posterior' or 'prior', not {source!r}")
-    return candidates(model.histories, user, item).to(model.device)
 
 
 def _parts(
@@ -120,21 +124,29 @@ def _parts(
     attended: dict[str, Attended],
     draws: int,
     source: str,
+    seed: int,
     at_once: int,
 ) -> Iterator[tuple[dict[str, Tensor], dict[str, Tensor], Tensor]]:
-    """Some draws at a time: scores of random sites, strengths of all, logits ``[.., G, C]``."""
+    """Some draws at a time (of several users all at once): scores of random sites, strengths of all,
+    logits ``[.., G, C]``."""
     shape = batch.item.shape
     widest = max(
-        [shape.numel(), *(site.entries.present.shape.numel() for site in attended.values())]
+        [shape[1], *(site.entries.present.shape[1:].numel() for site in attended.values())]
     )
-    chunk = max(1, at_once // widest)
+    chunk = max(1, at_once // widest) if shape[0] == 1 else draws
+    laws = {
+        name: site.guide() if source == "posterior" else site.prior()
+        for name, site in attended.items()
+        if site.attention.is_random
+    }
     for start in range(0, draws, chunk):
         size = min(chunk, draws - start)
-        drawn = {
-            name: (site.guide() if source == "posterior" else site.prior()).sample((size,))
-            for name, site in attended.items()
-            if site.attention.is_random
-        }
+        if shape[0] == 1:
+            if not start:
+                torch.manual_seed(_seed_of(batch, 0, source, seed))
+            drawn = {name: law.sample((size,)) for name, law in laws.items()}
+        else:
+            drawn = _of_each_user(batch, attended, laws, size, source, seed)
         strengths = model.strengths(
             {
                 name: site.log_power(drawn[name]) if name in drawn else site.expected_log_power()
@@ -143,3 +155,27 @@ def _parts(
         )
         logits = model.logits_of(batch, attended, strengths)
         yield drawn, strengths, logits.expand(size, *shape).cpu()
+
+
+def _of_each_user(
+    batch: Batch,
+    attended: dict[str, Attended],
+    laws: dict[str, Score],
+    size: int,
+    source: str,
+    seed: int,
+) -> dict[str, Tensor]:
+    """Scores ``[S, G, C, L]``, each user's of a stream of its own, and no longer than its longest row: as
+    if it were alone. Padding is 1."""
+    drawn = {name: law.log_mean.new_ones(size, *law.log_mean.shape) for name, law in laws.items()}
+    for g in range(len(batch.user)):
+        torch.manual_seed(_seed_of(batch, g, source, seed))
+        for name, law in laws.items():
+            there = attended[name].present.there[g].any(0).nonzero()
+            length = max(1, int(there.max()) + 1 if len(there) else 1)
+            drawn[name][:, g : g + 1, :, :length] = law.of_block(g, length).sample((size,))
+    return drawn
+
+
+def _seed_of(batch: Batch, g: int, source: str, seed: int) -> int:
+    return torch_seed(f"draws from the {source}", seed, int(batch.user[g]))

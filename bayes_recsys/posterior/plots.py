@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
@@ -60,7 +61,8 @@ def plot_attention(
     intervals. The dotted line is the share of an entry if attention were even.
 
     Args:
-        posterior: From :func:`~bayes_recsys.posterior.arviz.to_arviz` (or ``posterior_tree``).
+        posterior: From :func:`~bayes_recsys.posterior.arviz.to_arviz` (or ``posterior_tree``), of this user or of
+            several.
         user: A user id in it.
         site: The attention site; by default the last one whose weights are uncertain (``item_attention``
             of BAMF), or the last one.
@@ -72,6 +74,10 @@ def plot_attention(
         ValueError: There is no such site or user, ``top`` is below 1, or there is nothing to
             attend over.
     """
+    if isinstance(posterior, Mapping) and str(user) in posterior:  # of several users
+        posterior = posterior[str(user)]
+    if "posterior" not in posterior:
+        raise ValueError(f"user {user!r} is not among those drawn for")
     draws = posterior["posterior"]
     posterior = draws.to_dataset() if isinstance(draws, xr.DataTree) else draws
     sites = [name.removesuffix("_weight") for name in posterior if name.endswith("_weight")]

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import numpy as np
 import pandas as pd
 import torch
+from torch import Tensor
 from tqdm.auto import tqdm
 
+from bayes_recsys.memory import memory_kept
 from bayes_recsys.models.base import Model
 from bayes_recsys.posterior.predictive import Predictive, as_predictive
+
+# Scores of all users together that are held at once, at most.
+AT_ONCE = 2_000_000
 
 
 def recommend(
@@ -63,34 +67,50 @@ def recommend(
         user = str(known.user_ids[int(codes[~trained[codes]][0])])
         raise ValueError(f"user {user!r} has no training row: there is nothing to recommend by")
     tables = []
-    for user in tqdm(
-        codes.tolist(),
-        desc="recommend",
-        unit="user",
-        disable=None if progress else True,
-        leave=False,
+    with (
+        memory_kept(),
+        tqdm(
+            total=len(codes),
+            desc="recommend",
+            unit="user",
+            disable=None if progress else True,
+            leave=False,
+        ) as bar,
     ):
-        fresh = np.setdiff1d(np.arange(known.n_items), known.known.row(user).numpy())
-        if not len(fresh):
-            continue
-        fresh = torch.from_numpy(fresh)
-        one = torch.tensor([user])
-        expected = predictive.score(one, fresh[None])[0]
-        score, best = expected.topk(min(k, len(fresh)))
-        logits = predictive.draw_logits(one, fresh[best][None])[:, 0]
-        if len(logits) < 2:
-            name = type(predictive).__name__
-            raise ValueError(f"a standard deviation needs at least 2 draws; {name} makes one")
-        columns = {
-            "user": known.user_ids[user],
-            "rank": np.arange(1, len(best) + 1),
-            "item": known.item_ids[fresh[best].numpy()],
-        }
-        if known.titles is not None:
-            columns["title"] = known.titles[fresh[best].numpy()]
-        tables.append(
-            pd.DataFrame({**columns, "score": score.numpy(), "sd": logits.std(0).numpy()})
-        )
-    if not tables:
+        for some in codes.split(max(1, AT_ONCE // known.n_items)):
+            tables.append(_best(predictive, some, k))
+            bar.update(len(some))
+    table = pd.concat(tables, ignore_index=True)
+    if table.empty:
         raise ValueError("no user has an item that is new to them")
-    return pd.concat(tables, ignore_index=True)
+    return table
+
+
+def _best(predictive: Predictive, user: Tensor, k: int) -> pd.DataFrame:
+    """The rows of some users ``[G]``."""
+    known = predictive.histories
+    every = torch.arange(known.n_items).expand(len(user), -1)
+    expected = predictive.score(user, every).clone()
+    if expected.isnan().any():
+        row, column = expected.isnan().nonzero()[0].tolist()
+        raise ValueError(
+            f"the score of item '{known.item_ids[column]}' for user '{known.user_ids[user[row]]}' is NaN"
+        )
+    chosen = known.known.take(user)
+    expected[chosen.rows, chosen.values] = -torch.inf
+    score, best = expected.topk(min(k, known.n_items))
+    logits = predictive.draw_logits(user, best)
+    if len(logits) < 2:
+        name = type(predictive).__name__
+        raise ValueError(f"a standard deviation needs at least 2 draws; {name} makes one")
+    rank = torch.arange(best.shape[1]).expand(best.shape)
+    new = rank < (known.n_items - chosen.lengths)[:, None]
+    item = best[new].numpy()
+    columns = {
+        "user": known.user_ids[user[:, None].expand(best.shape)[new].numpy()],
+        "rank": rank[new].numpy() + 1,
+        "item": known.item_ids[item],
+    }
+    if known.titles is not None:
+        columns["title"] = known.titles[item]
+    return pd.DataFrame({**columns, "score": score[new].numpy(), "sd": logits.std(0)[new].numpy()})

@@ -73,8 +73,7 @@ def score_summary(
     item = torch.from_numpy(rng.integers(known.n_items, size=(len(chosen), items)))
     batch = candidates(known, user, item).to(model.device)
     posterior, prior = (
-        draw(model, user, item, draws=DRAWS, source=source, seed=seed)
-        for source in ("posterior", "prior")
+        _effective(model, user, item, source, seed) for source in ("posterior", "prior")
     )
     rows = {}
     for name, site in model.attend(batch).items():
@@ -92,18 +91,25 @@ def score_summary(
             "excess": kl - floor,
             "spread": _within(q.log_mean - p.log_mean, site.mask),
             "contraction": contraction[site.mask].mean().item(),
-            "effective": _effective(posterior.weights[name], posterior.valid[name]),
-            "prior_effective": _effective(prior.weights[name], prior.valid[name]),
+            "effective": posterior[name],
+            "prior_effective": prior[name],
         }
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
-def _effective(weight: torch.Tensor, valid: torch.Tensor) -> float:
-    """Mean share of the valid history ``[G, C, L]`` that carries ``weight [S, G, C, L]``."""
-    share = weight.nan_to_num() / weight.nansum(-1, keepdim=True)
-    entropy = -torch.special.xlogy(share, share).sum(-1)
-    length = valid.sum(-1)
-    return (entropy.exp() / length)[:, length > 0].mean().item()
+def _effective(
+    model: Model, user: torch.Tensor, item: torch.Tensor, source: str, seed: int
+) -> dict[str, float]:
+    """By site, the mean share of the history that carries the weights; one user at a time is drawn for."""
+    total: dict[str, list[torch.Tensor]] = {}
+    for one, items in zip(user.split(1), item.split(1), strict=True):
+        drawn = draw(model, one, items, draws=DRAWS, source=source, seed=seed)
+        for name, weight in drawn.weights.items():
+            share = weight.nan_to_num() / weight.nansum(-1, keepdim=True)
+            entropy = -torch.special.xlogy(share, share).sum(-1)
+            length = drawn.valid[name].sum(-1)
+            total.setdefault(name, []).append((entropy.exp() / length)[:, length > 0].flatten())
+    return {name: torch.cat(parts).mean().item() for name, parts in total.items()}
 
 
 def _within(values: torch.Tensor, valid: torch.Tensor) -> float:

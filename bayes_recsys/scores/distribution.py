@@ -97,8 +97,12 @@ class RandomFamily(ABC):
     def log_density(self, x: Tensor) -> Tensor:
         """``ln p(x)``, shape of ``x``."""
 
-    def log_density_of_rows(self, x: Tensor, present: Present) -> Tensor:
-        """``Σ ln p(x)`` over the entries that each row has, ``[.., G, C]`` from ``x [.., G, C, L]``."""
+    def log_density_of_rows(
+        self, x: Tensor, present: Present, minus: Tensor | None = None
+    ) -> Tensor:
+        """``Σ ln p(x)`` over the entries that each row has, ``[.., G, C]`` from ``x [.., G, C, L]``; or of
+        ``x - minus``."""
+        x = x if minus is None else x - minus
         return self.log_density(x).where(present.mask, 0.0).sum(-1)
 
     @property
@@ -182,6 +186,14 @@ class Score(TorchDistribution):
         new._validate_args = self._validate_args
         return new
 
+    def of_block(self, g: int, length: int) -> Score:
+        """The scores of block ``g`` alone, the first so many of each row: batch shape ``[1, C, length]``."""
+        family = self.family
+        if isinstance(family.scale, Tensor) and family.scale.ndim:
+            scale = family.scale.expand(self.log_mean.shape)[g : g + 1, :, :length]
+            family = family.with_scale(scale)
+        return family.distribution(self.log_mean[g : g + 1, :, :length])
+
     def rsample(self, sample_shape=torch.Size()) -> Tensor:
         noise = self.family.log_noise(self._extended_shape(sample_shape), like=self.log_mean)
         log_value = self.log_mean + noise
@@ -199,10 +211,15 @@ class Score(TorchDistribution):
 
     def noise_of(self, value: Tensor) -> Tensor:
         """``x = ln s - log_mean``, shape of ``value``."""
+        x, minus = self.noise_and_minus(value)
+        return x if minus is None else x - minus
+
+    def noise_and_minus(self, value: Tensor) -> tuple[Tensor, Tensor | None]:
+        """``x`` as it was drawn; or else ``ln s`` and what is to be taken from it."""
         draw = _draw_of(value)
         if draw is not None and draw.noise is not None and draw.log_mean is self.log_mean:
-            return draw.noise
-        return log_of(value) - self.log_mean
+            return draw.noise, None
+        return log_of(value), self.log_mean
 
     @property
     def mean(self) -> Tensor:

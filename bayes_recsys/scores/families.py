@@ -67,10 +67,12 @@ class LogNormal(RandomFamily):
         standard = (x + 0.5 * self.sigma.square()) / self.sigma
         return -0.5 * standard.square() - (self.sigma.log() + LOG_ROOT_2PI)
 
-    def log_density_of_rows(self, x: Tensor, present: Present) -> Tensor:
+    def log_density_of_rows(
+        self, x: Tensor, present: Present, minus: Tensor | None = None
+    ) -> Tensor:
         if self.sigma.ndim:
-            return super().log_density_of_rows(x, present)
-        total, square = squares(x, present)
+            return super().log_density_of_rows(x, present, minus)
+        total, square = squares(x, minus, present)
         precision, each = self._constants
         return -0.5 * (square * precision + total) - present.count * each
 
@@ -137,10 +139,12 @@ class Gamma(RandomFamily):
     def log_density(self, x: Tensor) -> Tensor:
         return self._constant - self.shape * (x.expm1() - x)
 
-    def log_density_of_rows(self, x: Tensor, present: Present) -> Tensor:
+    def log_density_of_rows(
+        self, x: Tensor, present: Present, minus: Tensor | None = None
+    ) -> Tensor:
         if self.sigma.ndim:
-            return super().log_density_of_rows(x, present)
-        total, power = powers(x, present, torch.ones((), dtype=x.dtype))
+            return super().log_density_of_rows(x, present, minus)
+        total, power = powers(x, minus, present, torch.ones((), dtype=x.dtype))
         return present.count * (self._constant + self.shape) - self.shape * (power - total)
 
     @property
@@ -194,11 +198,13 @@ class Weibull(RandomFamily):
         log_exponential = (x + self._offset) * self.concentration
         return log_exponential - log_exponential.exp() + self.concentration.log()
 
-    def log_density_of_rows(self, x: Tensor, present: Present) -> Tensor:
+    def log_density_of_rows(
+        self, x: Tensor, present: Present, minus: Tensor | None = None
+    ) -> Tensor:
         k = self.concentration
         if k.ndim:
-            return super().log_density_of_rows(x, present)
-        total, power = powers(x, present, k.to(x.dtype))
+            return super().log_density_of_rows(x, present, minus)
+        total, power = powers(x, minus, present, k.to(x.dtype))
         moved = k * self._offset
         return k * total - moved.exp() * power + present.count * (moved + k.log())
 

@@ -62,7 +62,8 @@ class ScoreRows(TorchDistribution):
         """``Σ_j ln p(s_j)`` over a row's entries, ``[.., G, C]`` from ``[.., G, C, L]``."""
         if self._validate_args:
             self._validate_sample(value)
-        density = self.score.family.log_density_of_rows(self.score.noise_of(value), self.present)
+        noise, minus = self.score.noise_and_minus(value)
+        density = self.score.family.log_density_of_rows(noise, self.present, minus)
         return self._of_real_rows(density - self._total_log(value))
 
     @property
