@@ -41,6 +41,7 @@ from bayes_recsys.models import BAMF
 from bayes_recsys.scores.rows import ScoreRows
 from bayes_recsys.testing.padded import PAIRS, Padded
 from bayes_recsys.testing.padded import batches as padded_batches
+from bayes_recsys.threads import ahead
 
 
 def both(guide: br.LogNormal, prior: br.LogNormal) -> dict[str, object]:
@@ -65,7 +66,10 @@ SEED = 0
 class Study:
     """One model and data, and the four ways through its pairs."""
 
-    def __init__(self, split: br.data.Split, options: dict[str, object], dim: int):
+    def __init__(
+        self, split: br.data.Split, options: dict[str, object], dim: int, threads: int = 1
+    ):
+        self.threads = threads
         self.split, self.histories = split, br.data.histories(split)
         torch.manual_seed(SEED)
         self.model = BAMF(self.histories, embedding_dim=dim, **options).train()
@@ -85,13 +89,13 @@ class Study:
         def loss(batch: Batch) -> None:
             self.objective.loss_and_grads(self.model, batch, per=self.n_pairs)
 
-        return self._steps(self.batches.epoch(1), loss, 2e-3)
+        return self._steps(ahead(self.batches.epoch(1), self.threads), loss, 2e-3)
 
     def plain(self) -> Iterator[int]:
         def loss(batch: Batch) -> None:
             (self._plain(batch) * (batch.scale / self.n_pairs)).backward()
 
-        return self._steps(self.batches.epoch(1), loss, 2e-3)
+        return self._steps(ahead(self.batches.epoch(1), self.threads), loss, 2e-3)
 
     def _plain(self, batch: Batch) -> torch.Tensor:
         sites, strengths, divergence = self.model.attend(batch), {}, 0.0
@@ -168,8 +172,10 @@ class Way:
 
 
 def work(pipe: Connection, name: str, row: str, threads: int, options: argparse.Namespace) -> None:
-    torch.set_num_threads(threads)
-    study = Study(br.data.split(br.data.load(options.data)), ROWS[row], options.embedding_dim)
+    # Ours and plain use threads as fit does, padded and floor as torch does.
+    torch.set_num_threads(threads if name in ("padded", "floor") else 1)
+    split = br.data.split(br.data.load(options.data))
+    study = Study(split, ROWS[row], options.embedding_dim, threads)
     steps = getattr(study, name)()
     pipe.send("ready")
     pyro.enable_validation(False)  # as fit has it after the first batch

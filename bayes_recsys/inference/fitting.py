@@ -30,7 +30,8 @@ from bayes_recsys.inference.progress import Progress
 from bayes_recsys.inference.state import State
 from bayes_recsys.memory import memory_kept
 from bayes_recsys.models.base import Model
-from bayes_recsys.streams import torch_seed
+from bayes_recsys.streams import seed_torch, torch_seed
+from bayes_recsys.threads import ahead, one_thread
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,8 @@ def fit(
         try:
             check_sites(model, first.to(model.device))
             while state.stopped is None and not _has_ended(state, training):
-                _train_epoch(state, objective, training, batches, reports)
+                with one_thread() as threads:
+                    _train_epoch(state, objective, training, batches, reports, threads)
                 _measure(state, training, split, reports)
         except KeyboardInterrupt:
             state.stopped = "interrupted"
@@ -153,14 +155,15 @@ def _train_epoch(
     training: Training,
     batches: TrainingBatches,
     reports: Sequence[Callable[[State], None]],
+    threads: int,
 ) -> None:
     """What is left of one pass over the positives."""
     model, number = state.model.train(), state.epoch + 1
     trained = [p for p in model.parameters() if p.requires_grad]
     n_pairs = len(batches.positives.values) * (1 + (batches.negatives or 0))
-    for batch in batches.epoch(number, start=state.position):
+    for batch in ahead(batches.epoch(number, start=state.position), threads):
         started = time.perf_counter()
-        torch.manual_seed(torch_seed("scores", training.seed, number, state.position))
+        seed_torch(torch_seed("scores", training.seed, number, state.position), training.device)
         # Pyro's checks of shapes and supports cost memory passes: the first batch has them.
         with pyro.validation_enabled(number == 1 and not state.position):
             now = state.epoch + state.position / batch.scale

@@ -23,6 +23,7 @@ from bayes_recsys.models.options import Options
 from bayes_recsys.nn.attention import Attended, Attention
 from bayes_recsys.scores.distribution import Score
 from bayes_recsys.scores.rows import ScoreRows
+from bayes_recsys.threads import side_by_side
 
 
 class Model(nn.Module):
@@ -178,11 +179,15 @@ class Model(nn.Module):
             Logits ``[G, C]``.
         """
         logits = torch.empty(item.shape)
+
+        @torch.no_grad()
+        def fill(part: tuple[Tensor, Tensor]) -> None:
+            rows, columns = part
+            batch = candidates(self.histories, user[rows], item[rows][:, columns])
+            logits[rows[:, None], columns] = self.expected_logits(batch.to(self.device)).cpu()
+
         with evaluating(self):
-            for rows, columns in self._parts(user, item, at_once):
-                batch = candidates(self.histories, user[rows], item[rows][:, columns])
-                scored = self.expected_logits(batch.to(self.device)).cpu()
-                logits[rows[:, None], columns] = scored
+            side_by_side(fill, self._parts(user, item, at_once))
         return logits
 
     def alike(self, user: Tensor, item: Tensor, at_once: int) -> Iterator[Tensor]:

@@ -12,7 +12,7 @@ from bayes_recsys.data.batches import Batch, candidates
 from bayes_recsys.models.base import Model, evaluating
 from bayes_recsys.nn.attention import Attended
 from bayes_recsys.scores.distribution import Score
-from bayes_recsys.streams import torch_seed
+from bayes_recsys.streams import seed_torch, torch_seed
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ def _parts(
         size = min(chunk, draws - start)
         if shape[0] == 1:
             if not start:
-                torch.manual_seed(_seed_of(batch, 0, source, seed))
+                seed_torch(_seed_of(batch, 0, source, seed), model.device)
             drawn = {name: law.sample((size,)) for name, law in laws.items()}
         else:
             drawn = _of_each_user(batch, attended, laws, size, source, seed)
@@ -169,7 +169,7 @@ def _of_each_user(
     if it were alone. Padding is 1."""
     drawn = {name: law.log_mean.new_ones(size, *law.log_mean.shape) for name, law in laws.items()}
     for g in range(len(batch.user)):
-        torch.manual_seed(_seed_of(batch, g, source, seed))
+        seed_torch(_seed_of(batch, g, source, seed), batch.user.device)
         for name, law in laws.items():
             there = attended[name].present.there[g].any(0).nonzero()
             length = max(1, int(there.max()) + 1 if len(there) else 1)

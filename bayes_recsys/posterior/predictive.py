@@ -15,6 +15,7 @@ from bayes_recsys.likelihoods import Likelihood, NoProbability
 from bayes_recsys.models.base import Model
 from bayes_recsys.posterior.draws import draw_logits
 from bayes_recsys.streams import torch_seed
+from bayes_recsys.threads import one_thread
 
 
 def as_predictive(scorer: Predictive | Model) -> Predictive:
@@ -179,7 +180,8 @@ class MCDropout(Predictive):
 
     def draw_logits(self, user: Tensor, item: Tensor) -> Tensor:
         drawn = []
-        with torch.random.fork_rng():
+        # One thread: in whose order would masks be drawn?
+        with torch.random.fork_rng(), one_thread():
             torch.manual_seed(torch_seed("dropout", self.seed))
             for _ in range(self.draws):
                 with _one_network(self.model):
