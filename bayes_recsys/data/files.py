@@ -88,7 +88,7 @@ def read_ratings(
     if columns is not None:
         _check_columns(path, columns)
     ratings_path, titles = (_open_folder(path)) if path.is_dir() else (path, None)
-    frame = read_table(ratings_path, columns)
+    frame = read_table(ratings_path, columns, compact=True)
     user = _column(frame, ratings_path, "user", user, USER_NAMES)
     item = _column(frame, ratings_path, "item", item, ITEM_NAMES)
     if user == item:

@@ -109,21 +109,28 @@ def histories(
         (np.ones(len(train.values)), train.values.numpy(), train.offsets.numpy()),
         shape=(data.n_users, data.n_items),
     )
-    weight = TfidfTransformer(norm=None).fit_transform(counts)
-    row = train.rows.numpy()
-    order = np.lexsort((train.values.numpy(), -weight.data, row))
-    rank = np.arange(len(row)) - train.offsets.numpy()[row]
-    kept = torch.from_numpy(order[rank < max_length])
+    weight = torch.from_numpy(TfidfTransformer(norm=None).fit(counts).idf_)[train.values]
     return Histories(
         user_ids=data.user_ids,
         item_ids=data.item_ids,
         titles=data.titles,
-        history=Ragged.from_pairs(train.rows[kept], train.values[kept], data.n_users),
+        history=_cut(train, weight, max_length),
         audience=Ragged.from_pairs(train.values, train.rows, data.n_items),
         known=split.items_by_user(),
         user_features=user_features,
         item_features=item_features,
     )
+
+
+def _cut(rows: Ragged, weight: torch.Tensor, max_length: int) -> Ragged:
+    """Rows of the entries with the most ``weight [offsets[-1]]``; of equals, the first."""
+    keep = torch.ones(len(rows.values), dtype=torch.bool)
+    for row in (rows.lengths > max_length).nonzero()[:, 0].tolist():
+        of_row = slice(int(rows.offsets[row]), int(rows.offsets[row + 1]))
+        keep[of_row].index_fill_(
+            0, weight[of_row].sort(descending=True, stable=True).indices[max_length:], False
+        )
+    return rows if keep.all() else rows.kept(keep)
 
 
 def check_split(histories: Histories, split: Split) -> None:
@@ -136,7 +143,8 @@ def check_split(histories: Histories, split: Split) -> None:
     # Audiences hold every pair; histories may be cut.
     audience, data = histories.audience, split.interactions
     same = (histories.n_users, histories.n_items) == (data.n_users, data.n_items)
-    if not same or not split.items_by_user("train").contains(audience.values, audience.rows).all():
+    train = split.items_by_user("train")
+    if not same or not train.contains(audience.values, audience.rows).all():
         raise ValueError(
             "the model's histories hold items outside this split's training part; use the split "
             "they were made from, data.histories(split)"

@@ -124,8 +124,10 @@ def from_frame(
         frame = frame.sort_values(timestamp, kind="stable")
     user_code, user_ids = _encode(frame[user])
     item_code, item_ids = _encode(frame[item])
-    repeated = pd.Series(user_code * len(item_ids) + item_code).duplicated(keep="last").to_numpy()
-    if repeated.any():
+    pair = user_code * len(item_ids) + item_code
+    repeated = np.zeros(len(pair), dtype=bool)
+    if (np.diff(np.sort(pair)) == 0).any():  # a sort is faster than the search for those before
+        repeated = pd.Series(pair).duplicated(keep="last").to_numpy()
         warnings.warn(
             f"{name}: {repeated.sum()} repeated (user, item) pair(s); the last of each is kept",
             DataWarning,

@@ -32,11 +32,22 @@ class Ragged:
     @classmethod
     def from_pairs(cls, rows: Tensor, values: Tensor, n_rows: int) -> Ragged:
         """Group ``values`` by ``rows`` (both ``[n]``); each row comes out sorted."""
-        values, order = torch.sort(values, stable=True)
-        rows, by_row = torch.sort(rows[order], stable=True)
-        offsets = torch.zeros(n_rows + 1, dtype=torch.long)
-        offsets[1:] = torch.bincount(rows, minlength=n_rows).cumsum(0)
-        return cls(offsets, values[by_row])
+        width = int(values.max()) + 1 if len(values) else 1
+        key = rows * width + values
+        if (key[1:] < key[:-1]).any():
+            key = key.sort().values
+        return cls._of_lengths(torch.bincount(rows, minlength=n_rows), key % width)
+
+    @classmethod
+    def _of_lengths(cls, lengths: Tensor, values: Tensor) -> Ragged:
+        offsets = torch.zeros(len(lengths) + 1, dtype=torch.long)
+        torch.cumsum(lengths, 0, out=offsets[1:])
+        return cls(offsets, values)
+
+    def kept(self, keep: Tensor) -> Ragged:
+        """Those values that a mask ``[offsets[-1]]`` says."""
+        lengths = torch.bincount(self.rows[keep], minlength=len(self))
+        return self._of_lengths(lengths, self.values[keep])
 
     def __len__(self) -> int:
         return len(self.offsets) - 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -42,14 +43,19 @@ class Split:
     def items_by_user(self, *parts: str) -> Ragged:
         """Items of every user in the named parts (``"train"``, ``"validation"``, ``"test"``,
         ``"leave_one_out"``), sorted; no name means all interactions, those in no part too."""
-        rows = np.arange(len(self.interactions))
-        if parts:
-            rows = np.concatenate([getattr(self, p) for p in parts])
-        return Ragged.from_pairs(
-            torch.from_numpy(self.interactions.user[rows]),
-            torch.from_numpy(self.interactions.item[rows]),
-            self.interactions.n_users,
-        )
+        if parts not in self._by_user:
+            rows = np.concatenate([getattr(self, p) for p in parts]) if parts else slice(None)
+            self._by_user[parts] = Ragged.from_pairs(
+                torch.from_numpy(self.interactions.user[rows]),
+                torch.from_numpy(self.interactions.item[rows]),
+                self.interactions.n_users,
+            )
+        return self._by_user[parts]
+
+    @cached_property
+    def _by_user(self) -> dict[tuple[str, ...], Ragged]:
+        """What was asked for once: sorting millions of rows takes seconds."""
+        return {}
 
     def __repr__(self) -> str:
         sizes = ", ".join(f"{p} {len(getattr(self, p)):,}" for p in (*PARTS, "leave_one_out"))
@@ -86,7 +92,7 @@ def split(
     ratio = _checked(ratio)
     # No stream: nothing else draws from the bare seed, and a seed's split is published.
     order = np.random.default_rng(seed).permutation(len(interactions))
-    order = order[np.argsort(interactions.user[order], kind="stable")]
+    order = order[torch.from_numpy(interactions.user[order]).argsort(stable=True).numpy()]
     rank, count = _rank_within_user(interactions.user[order])
     first = np.maximum(1, np.floor(count * ratio[0] / ratio.sum() + 0.5))
     second = np.floor(count * ratio[:2].sum() / ratio.sum() + 0.5)
@@ -114,7 +120,7 @@ def leave_one_out(interactions: Interactions, *, seed: int = 0) -> Split:
     order = np.random.default_rng(seed).permutation(len(interactions))
     if interactions.timestamp is not None:
         order = order[np.argsort(interactions.timestamp[order], kind="stable")]
-    order = order[np.argsort(interactions.user[order], kind="stable")]
+    order = order[torch.from_numpy(interactions.user[order]).argsort(stable=True).numpy()]
     rank, count = _rank_within_user(interactions.user[order])
     from_end = count - 1 - rank
     test = order[(from_end == 0) & (count >= 2)]
