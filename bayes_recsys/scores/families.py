@@ -9,6 +9,7 @@ quantities are differentiable in it, so that it can be learned.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
@@ -22,6 +23,11 @@ from bayes_recsys.scores.sums import powers, squares
 
 EULER = 0.5772156649015329
 LOG_ROOT_2PI = 0.5 * math.log(2 * math.pi)
+
+
+def kept(function: Callable[[RandomFamily], Tensor]) -> cached_property:
+    """A cached property that has its gradient even if it is first asked for where none is recorded."""
+    return cached_property(torch.enable_grad()(function))
 
 
 @dataclass(frozen=True)
@@ -74,9 +80,9 @@ class LogNormal(RandomFamily):
             return super().log_density_of_rows(x, present, minus)
         total, square = squares(x, minus, present)
         precision, each = self._constants
-        return -0.5 * (square * precision + total) - present.count * each
+        return -0.5 * (square * precision + total) - present.count.to(x.dtype) * each
 
-    @cached_property
+    @kept
     def _constants(self) -> tuple[Tensor | float, Tensor | float]:
         """``1/σ²`` and ``ln σ + ½ ln 2π + σ²/8``."""
         variance = self.sigma.square()
@@ -117,12 +123,12 @@ class Gamma(RandomFamily):
         tensor(1.4263, dtype=torch.float64)
     """
 
-    @cached_property
+    @kept
     def shape(self) -> Tensor:
         """``a``, differentiable in the scale."""
         return inverse_trigamma(self.sigma.square())
 
-    @cached_property
+    @kept
     def _constant(self) -> Tensor:
         """``a ln a - a - ln Γ(a)``."""
         return self.shape * self.shape.log() - self.shape - self.shape.lgamma()
@@ -145,7 +151,8 @@ class Gamma(RandomFamily):
         if self.sigma.ndim:
             return super().log_density_of_rows(x, present, minus)
         total, power = powers(x, minus, present, torch.ones((), dtype=x.dtype))
-        return present.count * (self._constant + self.shape) - self.shape * (power - total)
+        count = present.count.to(x.dtype)
+        return count * (self._constant + self.shape) - self.shape * (power - total)
 
     @property
     def expected_log(self) -> Tensor:
@@ -180,12 +187,12 @@ class Weibull(RandomFamily):
         tensor(1.2825, dtype=torch.float64)
     """
 
-    @cached_property
+    @kept
     def concentration(self) -> Tensor:
         """``k``."""
         return math.pi / (math.sqrt(6) * self.sigma)
 
-    @cached_property
+    @kept
     def _offset(self) -> Tensor:
         """``ln Γ(1 + 1/k)``."""
         return (1 + 1 / self.concentration).lgamma()
@@ -206,7 +213,7 @@ class Weibull(RandomFamily):
             return super().log_density_of_rows(x, present, minus)
         total, power = powers(x, minus, present, k.to(x.dtype))
         moved = k * self._offset
-        return k * total - moved.exp() * power + present.count * (moved + k.log())
+        return k * total - moved.exp() * power + present.count.to(x.dtype) * (moved + k.log())
 
     @property
     def expected_log(self) -> Tensor:
