@@ -2,6 +2,7 @@
 # make test    run the tests
 # make slow    run the studies that take minutes
 # make truth   reproduce docs/truth.md: divergences, NUTS, calibration
+# make speed   reproduce docs/speed.md
 # make lint    check style and types
 # make docs    build the documentation into docs/_build/html
 # make clean   remove everything these made
@@ -12,7 +13,7 @@ RUN = $(VENV)/bin/python -m
 # Threads that wait do not spin: beside another busy process they would take most of its time, and ours.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: demo test slow truth lint docs clean
+.PHONY: demo test slow truth speed lint docs clean
 
 # The environment is rebuilt when what it is made from changes.
 $(VENV)/package: setup.cfg pyproject.toml constraints.txt
@@ -37,6 +38,11 @@ truth: $(VENV)/tools
 	$(VENV)/bin/python benchmarks/kl.py --figure docs/kl.png
 	$(VENV)/bin/python benchmarks/nuts.py --figure docs/nuts.png
 	$(VENV)/bin/python benchmarks/calibration.py --figure docs/calibration.png
+
+speed: $(VENV)/tools
+	$(VENV)/bin/python benchmarks/speed.py --data latest-small
+	$(VENV)/bin/python benchmarks/contention.py --data latest-small
+	$(VENV)/bin/python benchmarks/scaling.py --figure docs/scaling.png
 
 lint: $(VENV)/tools
 	$(RUN) ruff check .

@@ -26,6 +26,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
+from itertools import chain, count
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -44,21 +45,20 @@ from bayes_recsys.testing.padded import batches as padded_batches
 from bayes_recsys.threads import ahead
 
 
-def both(guide: br.LogNormal, prior: br.LogNormal) -> dict[str, object]:
+def both(family: type) -> dict[str, object]:
     """Random scores of every pair on both sides, with a contextual prior: the paper's objective."""
-    scores = br.Scores(guide, prior, scope="interaction", prior_mean="contextual")
+    scores = br.Scores(family(0.1), family(1.0), scope="interaction", prior_mean="contextual")
     return {"user_scores": scores, "item_scores": scores, "strength": "user"}
 
 
-PAPER = both(br.LogNormal(0.1), br.LogNormal(1.0))
+PAPER = both(br.LogNormal)
 ROWS = {
     "default": {},
     "both sides, dot": PAPER,
     "both sides, concat": {**PAPER, "energy": "concat"},
     "both sides, prod": {**PAPER, "energy": "prod"},
-    "both sides, dot, gamma": both(br.Gamma(0.1), br.Gamma(1.0)),
-    "both sides, dot, weibull": both(br.Weibull(0.1), br.Weibull(1.0)),
-    "no random scores, dot": {"user_scores": br.scores.Point(), "strength": "user"},
+    "both sides, dot, gamma": both(br.Gamma),
+    "both sides, dot, weibull": both(br.Weibull),
 }
 SEED = 0
 
@@ -73,14 +73,9 @@ class Study:
         self.split, self.histories = split, br.data.histories(split)
         torch.manual_seed(SEED)
         self.model = BAMF(self.histories, embedding_dim=dim, **options).train()
-        self.batches = TrainingBatches(
-            positives=split.items_by_user("train"),
-            histories=self.histories,
-            sampler=negative_sampler(split),
-            negatives=4,
-            pairs=br.Training().pairs,
-        )
-        self.n_pairs = 5 * len(self.batches.positives.values)
+        positives, sampler = split.items_by_user("train"), negative_sampler(split)
+        self.batches = TrainingBatches(positives, self.histories, sampler, 4, pairs=1024)
+        self.n_pairs = 5 * len(positives.values)
         self.objective = br.Objective()
 
     def ours(self) -> Iterator[int]:
@@ -89,13 +84,13 @@ class Study:
         def loss(batch: Batch) -> None:
             self.objective.loss_and_grads(self.model, batch, per=self.n_pairs)
 
-        return self._steps(ahead(self.batches.epoch(1), self.threads), loss, 2e-3)
+        return self._steps(ahead(self._epochs(), self.threads), loss, 2e-3)
 
     def plain(self) -> Iterator[int]:
         def loss(batch: Batch) -> None:
             (self._plain(batch) * (batch.scale / self.n_pairs)).backward()
 
-        return self._steps(ahead(self.batches.epoch(1), self.threads), loss, 2e-3)
+        return self._steps(ahead(self._epochs(), self.threads), loss, 2e-3)
 
     def _plain(self, batch: Batch) -> torch.Tensor:
         sites, strengths, divergence = self.model.attend(batch), {}, 0.0
@@ -113,13 +108,17 @@ class Study:
         nll = bce(logits, batch.label, weight=batch.mask.float(), reduction="sum")
         return nll + divergence
 
-    def padded(self, model: Padded | None = None, seed: int = SEED) -> Iterator[int]:
-        model = model or Padded(self.model, self.split.items_by_user("train").lengths)
+    def _epochs(self) -> Iterator[Batch]:
+        return chain.from_iterable(map(self.batches.epoch, count(1)))
+
+    def padded(self) -> Iterator[int]:
+        model = Padded(self.model, self.split.items_by_user("train").lengths)
 
         def loss(batch: tuple[torch.Tensor, ...]) -> None:
             (model.loss(*batch) / PAIRS).backward()
 
-        return self._steps(padded_batches(self.split, self.histories, seed), loss, 1e-3)
+        epochs = (padded_batches(self.split, self.histories, seed) for seed in count())
+        return self._steps(chain.from_iterable(epochs), loss, 1e-3)
 
     def _steps(self, batches: Iterator, loss: Callable, rate: float) -> Iterator[int]:
         optimizer = torch.optim.AdamW(self.model.parameters(), lr=rate, fused=True)
@@ -131,7 +130,7 @@ class Study:
 
     def floor(self) -> Iterator[int]:
         sides = [self.model.user_attention, self.model.item_attention]
-        for batch in self.batches.epoch(1):
+        for batch in self._epochs():
             blocks, targets = batch.item.shape
             length, dim = batch.history.shape[1], self.model.user.embedding_dim
             query, key = torch.ones(blocks, targets, dim), torch.ones(blocks, length, dim)
@@ -214,16 +213,31 @@ def measured(row: str, threads: int, n_pairs: int, options: argparse.Namespace) 
     return found
 
 
+COLUMNS = {
+    "ours_seconds": "epoch, s", "plain_seconds": "plain, s", "padded_seconds": "padded, s",
+    "speedup_over_padded": "padded / ours", "fraction_of_floor": "floor / ours",
+    "pyro_overhead": "Pyro adds", "peak_megabytes": "peak, MB", "peak_memory_ratio": "of padded's",
+}  # fmt: skip
+
+
+def table(rows: dict[str, dict[str, float]]) -> str:
+    lines = [f"| model | {' | '.join(COLUMNS.values())} |", "|---" * (1 + len(COLUMNS)) + "|"]
+    for name, row in rows.items():
+        cells = [f"{row[c]:.3g}" if c in row else "" for c in COLUMNS]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def to_quality(split: br.data.Split, options: argparse.Namespace) -> dict[str, object]:
     """Training seconds until nine tenths of the best held-out NDCG@10 of ours."""
     monitor, curves, target = br.Monitor(), {}, float("inf")
     for way in ("ours", "padded"):
         study, spent, curve = Study(split, PAPER, options.embedding_dim), 0.0, []
+        steps = getattr(study, way)()
         for epoch in range(1, options.quality + 1):
-            started = time.perf_counter()
-            steps = study.padded(seed=epoch) if way == "padded" else study.ours()
-            for _ in steps:
-                pass
+            started, done = time.perf_counter(), 0
+            while done < study.n_pairs:
+                done += next(steps)
             spent += time.perf_counter() - started
             curve.append((spent, monitor.measure(study.model, split, SEED)))
             print(f"{way} epoch {epoch}: {spent:.0f} s, NDCG@10 {curve[-1][1]:.3f}", flush=True)
@@ -266,8 +280,8 @@ def main(arguments: list[str] | None = None) -> None:
     for threads in options.threads:
         for name in options.rows:
             row = rows[f"{name}, {threads} threads"] = measured(name, threads, n_pairs, options)
-            figures = ", ".join(f"{k} {v:.3g}" for k, v in row.items())
-            print(f"{name}, {threads} threads: {figures}", flush=True)
+            print(f"{name}, {threads} threads: {row}", flush=True)
+    print(f"\n{table(rows)}\n")
     report = {"data": str(split.interactions), "rows": rows}
     if options.quality:
         torch.set_num_threads(1)

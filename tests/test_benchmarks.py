@@ -39,7 +39,7 @@ def test_scripts_need_the_package_alone(tmp_path):
     """Nothing of the repository is on the path, and the scripts do not put it there."""
     code = "import runpy, sys; [runpy.run_path(script) for script in sys.argv[1:]]"
     scripts = [str(path) for path in (ROOT / "benchmarks").glob("*.py")]
-    assert len(scripts) == 8
+    assert len(scripts) == 10
     subprocess.run([sys.executable, "-I", "-c", code, *scripts], cwd=tmp_path, check=True)
 
 
@@ -163,11 +163,54 @@ def test_rows_of_scores_are_kept(benchmark, ratings, tmp_path, monkeypatch, caps
         study.main([*arguments, "--epochs", "2"])
 
 
-def test_epoch_times_each_energy(benchmark, ratings, capsys):
-    benchmark("epoch").main(["--data", str(ratings), "--epochs", "1", "--energy", "dot", "prod"])
-    printed = capsys.readouterr().out
-    assert re.search(r"dot +epoch +[\d.]+ s .*full evaluation", printed)
-    assert "prod" in printed
+def test_speed_compares_in_one_run(ratings, tmp_path):
+    """As a command: its ways are processes of their own."""
+    out = tmp_path / "speed.json"
+    command = [sys.executable, str(ROOT / "benchmarks" / "speed.py"), "--data", str(ratings)]
+    command += ["--rows", "default", "--threads", "1", "--rounds", "1", "--share", "0.2"]
+    command += ["--json", str(out)]
+    subprocess.run(command, check=True, capture_output=True)
+    report = json.loads(out.read_text())
+    row = report["rows"]["default, 1 threads"]
+    assert {"speedup_over_padded", "pyro_overhead", "peak_memory_ratio"} < set(row)
+    assert row["fraction_of_floor"] > 0
+
+
+def test_plain_is_the_same_mathematics_as_ours(benchmark, split):
+    """Loss and gradients, by the same draws, of every model that is compared."""
+    speed = benchmark("speed")
+    for options in speed.ROWS.values():
+        study, found = speed.Study(split, options, 8), []
+        study.model.likelihood = study.objective.likelihood
+        batch = next(study.batches.epoch(1))
+        for way in ("ours", "plain"):
+            torch.manual_seed(1)
+            study.model.zero_grad()
+            if way == "ours":
+                loss = study.objective.loss_and_grads(study.model, batch)
+            else:
+                loss = study._plain(batch) * batch.scale
+                loss.backward()
+            found.append(
+                [torch.as_tensor(loss).detach(), *(p.grad for p in study.model.parameters())]
+            )
+        for ours, plain in zip(*found, strict=True):
+            torch.testing.assert_close(ours, plain, rtol=1e-4, atol=1e-4)
+
+
+def test_scaling_fits_exponents(tmp_path):
+    command = [sys.executable, str(ROOT / "benchmarks" / "scaling.py"), "--sizes", "2e3", "4e3"]
+    command += ["--steps", "2", "--users", "10", "--figure", str(tmp_path / "scaling.png")]
+    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    assert "| exponent |" in printed
+    assert (tmp_path / "scaling.png").stat().st_size > 10_000
+
+
+def test_contention_trains_beside_busy_processes(ratings):
+    command = [sys.executable, str(ROOT / "benchmarks" / "contention.py"), "--data", str(ratings)]
+    command += ["--epochs", "1", "--threads", "1", "--beside", "0", "1"]
+    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    assert re.search(r"\| 1 \| [\d.]+ s \| [\d.]+ s \|", printed)
 
 
 def test_runs_reads_what_train_bamf_leaves(benchmark, ratings, tmp_path, capsys):

@@ -202,3 +202,22 @@ class TestFrame:
     def test_bad_frames_are_named(self, frame, message):
         with pytest.raises(DataError, match=message):
             from_frame(pd.DataFrame(frame), timestamp="t" if "t" in frame else None)
+
+
+@pytest.mark.parametrize("piece", [1, 2, 3, 100])
+def test_files_are_the_same_in_pieces(piece, tmp_path, monkeypatch):
+    """Ids as they are written, times as numbers, lines by their number, whatever piece they are in."""
+    monkeypatch.setattr("bayes_recsys.data.tables.PIECE", piece)
+    rows = "user,item,timestamp\n007,b,5\n7,a,4.5\n\n007,a,1e1\n9,b,7\n"
+    data = read_ratings(write(tmp_path, {"r.csv": rows}) / "r.csv")
+    assert data.user_ids.tolist() == ["007", "7", "9"]
+    assert data.item_ids.tolist() == ["a", "b"]
+    assert data.timestamp.tolist() == [4.5, 5.0, 7.0, 10.0]
+    assert data.user_ids[data.user].tolist() == ["7", "007", "9", "007"]
+    for bad, message in (
+        (rows.replace("1e1", "late"), "line 5: column 'timestamp' must be a number, not 'late'"),
+        (rows.replace("1e1", ""), "line 5: column 'timestamp'"),
+        (rows.replace("007,a", ",a"), "line 5: column 'user' is empty"),
+    ):
+        with pytest.raises(DataError, match=message):
+            read_ratings(write(tmp_path, {"bad.csv": bad}) / "bad.csv")

@@ -12,6 +12,9 @@ from bayes_recsys.data.interactions import DataError
 from bayes_recsys.data.ragged import Ragged
 from bayes_recsys.data.splits import Split
 
+# Entries that are drawn for together.
+AT_ONCE = 1_000_000
+
 
 @dataclass(frozen=True)
 class NegativeSampler:
@@ -25,18 +28,26 @@ class NegativeSampler:
     excluded: Ragged
     n_items: int
 
-    def draw(self, user: Tensor, count: int, rng: np.random.Generator) -> Tensor:
-        """``count`` negatives for each entry of ``user [n]``, shape ``[n, count]``.
-
-        Raises:
-            DataError: A user interacted with every item, so there is nothing to draw.
-        """
+    def check(self, user: Tensor) -> None:
+        """Refuse users ``[n]`` with every item (``DataError``): there is nothing to draw."""
         full = self.excluded.lengths[user] >= self.n_items
         if full.any():
             raise DataError(
                 f"user code {int(user[full][0])} interacted with all {self.n_items} items: "
                 "there is no negative to draw; drop such users"
             )
+
+    def draw(self, user: Tensor, count: int, rng: np.random.Generator) -> Tensor:
+        """``count`` negatives for each entry of ``user [n]``, shape ``[n, count]``.
+
+        Raises:
+            DataError: A user interacted with every item, so there is nothing to draw.
+        """
+        self.check(user)
+        # In parts: a search for millions takes many times their memory.
+        return torch.cat([self._drawn(part, count, rng) for part in user.split(AT_ONCE)])
+
+    def _drawn(self, user: Tensor, count: int, rng: np.random.Generator) -> Tensor:
         rows = user[:, None].expand(-1, count).reshape(-1)
         drawn = torch.from_numpy(rng.integers(0, self.n_items, len(rows)))
         again = self.excluded.contains(rows, drawn).nonzero()[:, 0]

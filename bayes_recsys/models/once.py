@@ -23,7 +23,6 @@ class Once:
     """
 
     kept_for: ClassVar[tuple] = ()
-    held: ClassVar[tuple] = ()
     steps: ClassVar[int] = 0  # of all optimizers: fused ones give weights no new version
 
     def kept(self, model: Model, batch: Batch) -> dict[str, Attended]:
@@ -35,7 +34,7 @@ class Once:
 
     def taken(self, model: Model, batch: Batch) -> dict[str, Attended]:
         """What was kept, and is kept no longer, or else attend."""
-        if not self.held or self.kept_for != self._state(model, batch, self.held[1]):
+        if self.kept_for != self._state(model, batch, tuple(model.parameters())):
             return model.attend(batch)
         attended, self.attended, self.kept_for, self.held = self.attended, None, (), ()
         return attended
