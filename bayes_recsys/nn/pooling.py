@@ -8,6 +8,7 @@ from torch.autograd.function import once_differentiable
 
 from bayes_recsys.data.batches import Batch
 from bayes_recsys.nn.weights import simplex
+from bayes_recsys.scores.distribution import exp_of
 from bayes_recsys.scores.present import Present
 
 # Within ±60, exp and sums of it, their powers and their gradients are finite in single precision.
@@ -61,7 +62,7 @@ def pool_rows(log_score: Tensor, value: Tensor, present: Present, beta: float) -
         tensor([[[2.0000],
                  [2.5000]]])
     """
-    return _Pool.apply(log_score, value, present, beta)
+    return _Pool.apply(log_score, value, present, beta, exp_of(log_score))
 
 
 def reference(log_score: Tensor, value: Tensor, present: Present, beta: float) -> Tensor:
@@ -76,8 +77,10 @@ class _Pool(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, log_score: Tensor, value: Tensor, present: Present, beta: float) -> Tensor:
-        score, shift = _exp(log_score, present)
+    def forward(
+        ctx, log_score: Tensor, value: Tensor, present: Present, beta: float, drawn: Tensor | None
+    ) -> Tensor:
+        score, shift = _exp(log_score, present, drawn)
         with_ones = torch.cat([value, value.new_ones(*value.shape[:-1], 1)], dim=-1)
         pooled = _product(score, with_ones)
         total = pooled[..., -1:]
@@ -93,7 +96,7 @@ class _Pool(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, slope: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+    def backward(ctx, slope: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None]:
         score, with_ones, total, factor, context = ctx.saved_tensors
         scaled = slope * factor
         of_score = of_value = None
@@ -103,7 +106,7 @@ class _Pool(torch.autograd.Function):
         if ctx.needs_input_grad[1]:
             of_value = _product(score.mT, scaled)
             of_value = of_value.sum_to_size(*with_ones.shape[:-1], scaled.shape[-1])
-        return of_score, of_value, None, None
+        return of_score, of_value, None, None, None
 
 
 def _product(left: Tensor, right: Tensor) -> Tensor:
@@ -111,14 +114,15 @@ def _product(left: Tensor, right: Tensor) -> Tensor:
     return torch.bmm(left, right) if left.ndim == right.ndim == 3 else left @ right
 
 
-def _exp(log_score: Tensor, present: Present) -> tuple[Tensor, Tensor | None]:
+def _exp(log_score: Tensor, present: Present, drawn: Tensor | None) -> tuple[Tensor, Tensor | None]:
     """Scores ``exp(ln s - shift)``, 0 where no entry is, and the shift of each row, if there is need
-    of one."""
+    of one; without one they may have been ``drawn``."""
     out = torch.empty(log_score.shape, dtype=log_score.dtype, device=log_score.device)
     if log_score.is_cpu:  # elsewhere the question would wait for the answer
         low, high = log_score.aminmax() if log_score.numel() else (0.0, 0.0)
         if low >= -TAME and high <= TAME:
-            return present.clear_(torch.exp(log_score, out=out)), None
+            score = torch.exp(log_score, out=out) if drawn is None else out.copy_(drawn)
+            return present.clear_(score), None
     mask = Present(present.there, present.n_rows, present.own).mask
     valid = log_score.masked_fill(~mask, -torch.inf)
     shift = valid.amax(-1, keepdim=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
 from functools import cached_property
@@ -141,6 +142,7 @@ class _Draw:
 # Kept as long as the drawn tensor itself: logarithms are what a score is used by, and the noise, given the
 # mean it was drawn around, has a gradient of its own that ln s - log_mean would only find by cancellation.
 _DRAWS = WeakTensorKeyDictionary()
+_EXPS = WeakTensorKeyDictionary()
 
 
 def _draw_of(value: Tensor) -> _Draw | None:
@@ -152,6 +154,13 @@ def log_of(value: Tensor) -> Tensor:
     """``ln s`` of scores; of drawn ones it is known, and this very tensor has it."""
     draw = _draw_of(value)
     return value.log() if draw is None else draw.log
+
+
+def exp_of(log_score: Tensor) -> Tensor | None:
+    """``s``, without its gradient, if it was drawn by way of this very ``ln s``."""
+    drawn, version = _EXPS.get(log_score, (None, None))
+    value = None if drawn is None else drawn()
+    return value.detach() if value is not None and value._version == version else None
 
 
 class Score(TorchDistribution):
@@ -201,6 +210,7 @@ class Score(TorchDistribution):
             log_value, noise = log_value.clamp(-LARGEST_LOG, LARGEST_LOG), None
         value = log_value.exp()
         _DRAWS[value] = _Draw(log_value, noise, self.log_mean, value._version)
+        _EXPS[log_value] = weakref.ref(value), value._version
         return value
 
     def log_prob(self, value: Tensor) -> Tensor:

@@ -78,6 +78,18 @@ class Present:
         takes twenty times as long.)"""
         return None if self.there.is_cpu and self.there.all() else self.there.float()
 
+    def sum(self, values: Tensor) -> Tensor:
+        """Sum over the entries that each row has, ``[.., G, C]`` from ``values [.., G, C, L]``."""
+        if self._factor is not None:
+            values = values * self._factor.to(values.dtype)
+        total = values.sum(-1)
+        if self.own is not None:
+            flat = values.reshape(*values.shape[:-3], -1)
+            rows = self.own // self.shape[2]
+            of_rows = total.view(*total.shape[:-2], -1)
+            of_rows.index_add_(-1, rows, flat.index_select(-1, self.own), alpha=-1)
+        return total
+
     def clear_(self, values: Tensor) -> Tensor:
         """The finite ``values [.., G, C, L]`` themselves, in place 0 where no entry is (of a row that
         is not real, what is there of any row stays)."""
