@@ -19,7 +19,7 @@ def memory_kept() -> Iterator[None]:
     it goes back.
 
     The C library otherwise gives the pages of every large tensor back to the system and asks for them
-    anew a moment later, cleared: a third of a training's time. Where it is not glibc (musl, macOS, Windows),
+    anew a moment later, cleared, which may take a third of a training's time. Where it is not glibc (musl, macOS, Windows),
     nothing happens.
     """
     global _depth
