@@ -30,6 +30,7 @@ import bayes_recsys as br
 from bayes_recsys.data.batches import TrainingBatches
 from bayes_recsys.evaluation.ranking import rank
 from bayes_recsys.memory import memory_kept
+from bayes_recsys.threads import one_thread
 
 PER_USER = 100
 COLUMNS = {
@@ -55,8 +56,11 @@ def interactions(size: int, seed: int = 0) -> br.data.Interactions:
 
 def measure(size: int, steps: int, n_users: int) -> dict[str, float]:
     """One row, measured here."""
-    torch.set_num_threads(1)
-    pyro.enable_validation(False)
+    with one_thread(), pyro.validation_enabled(False):
+        return _measure(size, steps, n_users)
+
+
+def _measure(size: int, steps: int, n_users: int) -> dict[str, float]:
     data = interactions(size)
     started = time.perf_counter()
     split = br.data.split(data)

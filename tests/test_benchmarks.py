@@ -198,19 +198,21 @@ def test_plain_is_the_same_mathematics_as_ours(benchmark, split):
             torch.testing.assert_close(ours, plain, rtol=1e-4, atol=1e-4)
 
 
-def test_scaling_fits_exponents(tmp_path):
-    command = [sys.executable, str(ROOT / "benchmarks" / "scaling.py"), "--sizes", "2e3", "4e3"]
-    command += ["--steps", "2", "--users", "10", "--figure", str(tmp_path / "scaling.png")]
-    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    assert "| exponent |" in printed
-    assert (tmp_path / "scaling.png").stat().st_size > 10_000
+def test_scaling_fits_exponents(benchmark):
+    scaling = benchmark("scaling")
+    rows = pd.DataFrame([scaling.measure(size, 2, 10) for size in (2000, 4000)])
+    assert set(scaling.COLUMNS) < set(rows)
+    assert (rows > 0).all(axis=None)
+    rows["epoch"] = rows["interactions"] ** 1.5
+    assert scaling.exponents(rows)["epoch"] == pytest.approx(1.5)
+    assert "| exponent |" in scaling.table(rows)
+    assert len(scaling.picture(rows).axes) == 2
 
 
-def test_contention_trains_beside_busy_processes(ratings):
-    command = [sys.executable, str(ROOT / "benchmarks" / "contention.py"), "--data", str(ratings)]
-    command += ["--epochs", "1", "--threads", "1", "--beside", "0", "1"]
-    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    assert re.search(r"\| 1 \| [\d.]+ s \| [\d.]+ s \|", printed)
+def test_contention_times_an_epoch(benchmark, ratings):
+    before = torch.get_num_threads()
+    assert benchmark("contention").train(str(ratings), 1, 1) > 0
+    torch.set_num_threads(before)
 
 
 def test_runs_reads_what_train_bamf_leaves(benchmark, ratings, tmp_path, capsys):

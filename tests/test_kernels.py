@@ -8,7 +8,7 @@ from torch.distributions import kl_divergence
 import bayes_recsys as br
 from bayes_recsys.nn import energy
 from bayes_recsys.nn.pooling import pool_rows, reference
-from bayes_recsys.scores.distribution import RandomFamily, log_of
+from bayes_recsys.scores.distribution import RandomFamily, exp_of, log_of
 from bayes_recsys.scores.present import Present
 from bayes_recsys.scores.rows import ScoreRows
 from bayes_recsys.scores.sums import powers, squares, total
@@ -193,6 +193,25 @@ class TestRows:
             value = rows.rsample()
             value.mul_(2.0)
             torch.testing.assert_close(log_of(value), value.log())
+            expected = rows.score.log_prob(value).where(rows.present.mask, 0.0).sum(-1)
+            torch.testing.assert_close(rows.log_prob(value), expected)
+
+    def test_a_logarithm_that_was_changed_is_not_that_of_the_score(self):
+        rows, _ = self.rows(br.LogNormal, "one")
+        with torch.no_grad():
+            value = rows.rsample()
+            logarithm = log_of(value)
+            assert torch.equal(exp_of(logarithm), value)
+            before = rows.log_prob(value * 1.0)
+            logarithm.add_(1.0)
+            assert exp_of(logarithm) is None
+            torch.testing.assert_close(log_of(value), value.log())
+            torch.testing.assert_close(rows.log_prob(value), before)
+
+    def test_in_inference_mode_nothing_is_remembered(self):
+        rows, _ = self.rows(br.LogNormal, "one")
+        with torch.inference_mode():
+            value = rows.rsample()
             expected = rows.score.log_prob(value).where(rows.present.mask, 0.0).sum(-1)
             torch.testing.assert_close(rows.log_prob(value), expected)
 

@@ -89,6 +89,15 @@ def test_two_threads_train_and_rank_as_one_does(histories, split, two):
     torch.testing.assert_close(found[0][1], found[1][1])
 
 
+def test_ranking_in_inference_mode(histories, two):
+    model = make(br.models.BAMF, histories)
+    with torch.inference_mode():
+        user, item = torch.arange(9), torch.arange(30).expand(9, -1)
+        found = model.score(user, item, at_once=200)
+        assert len(br.recommend(model, ["3"], k=2)) == 2
+    torch.testing.assert_close(found, model.score(user.clone(), item.clone()))
+
+
 def test_memory_is_kept_and_given_back():
     """In a process of its own: what malloc is told is told for good."""
     code = """

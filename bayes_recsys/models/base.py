@@ -178,7 +178,8 @@ class Model(nn.Module):
         Returns:
             Logits ``[G, C]``.
         """
-        logits = torch.empty(item.shape)
+        with torch.inference_mode(False):  # which threads would not be in, nor write into what is
+            logits = torch.empty(item.shape)
 
         @torch.no_grad()
         def fill(part: tuple[Tensor, Tensor]) -> None:

@@ -136,7 +136,9 @@ class _Draw:
     log: Tensor
     noise: Tensor | None
     log_mean: Tensor
-    version: int
+    versions: tuple[
+        int, int
+    ]  # of score and logarithm: what was changed in place is not what was drawn
 
 
 # Kept as long as the drawn tensor itself: logarithms are what a score is used by, and the noise, given the
@@ -147,7 +149,9 @@ _EXPS = WeakTensorKeyDictionary()
 
 def _draw_of(value: Tensor) -> _Draw | None:
     draw = _DRAWS.get(value)
-    return draw if draw is not None and draw.version == value._version else None
+    if draw is None or draw.versions != (value._version, draw.log._version):
+        return None
+    return draw
 
 
 def log_of(value: Tensor) -> Tensor:
@@ -158,9 +162,11 @@ def log_of(value: Tensor) -> Tensor:
 
 def exp_of(log_score: Tensor) -> Tensor | None:
     """``s``, without its gradient, if it was drawn by way of this very ``ln s``."""
-    drawn, version = _EXPS.get(log_score, (None, None))
+    drawn, versions = _EXPS.get(log_score, (None, None))
     value = None if drawn is None else drawn()
-    return value.detach() if value is not None and value._version == version else None
+    if value is None or versions != (value._version, log_score._version):
+        return None
+    return value.detach()
 
 
 class Score(TorchDistribution):
@@ -209,8 +215,11 @@ class Score(TorchDistribution):
         if self.family.may_be_held:
             log_value, noise = log_value.clamp(-LARGEST_LOG, LARGEST_LOG), None
         value = log_value.exp()
-        _DRAWS[value] = _Draw(log_value, noise, self.log_mean, value._version)
-        _EXPS[log_value] = weakref.ref(value), value._version
+        if value.is_inference():  # has no version to tell whether it was changed
+            return value
+        versions = value._version, log_value._version
+        _DRAWS[value] = _Draw(log_value, noise, self.log_mean, versions)
+        _EXPS[log_value] = weakref.ref(value), versions
         return value
 
     def log_prob(self, value: Tensor) -> Tensor:
