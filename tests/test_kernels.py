@@ -238,54 +238,60 @@ class TestRows:
         assert more.log_prob(more.sample()).shape == (7, *rows.batch_shape)
 
 
+def padded_loss(model, split, batch):
+    """The pairs of a batch, one by one."""
+    real = batch.mask
+    user, history = (
+        x[:, None].expand(*real.shape, *x.shape[1:])[real] for x in (batch.user, batch.history)
+    )
+    padded = Padded(model, split.items_by_user("train").lengths)
+    return padded.loss(user, batch.item[real], batch.label[real], history, batch.valid[real])
+
+
 @pytest.mark.parametrize(
     "options", [{}, {"energy": "prod"}, {"energy": "concat", "strength": "user"}]
 )
 def test_without_random_scores_the_objective_is_that_of_the_padded_layout(
     options, split, histories
 ):
-    """Positives, histories, exclusion of the target, pooling and likelihood; negatives are other ones, so that
-    their share is compared over many draws."""
-    model = make(
-        br.models.BAMF, histories, user_scores=br.Point(), item_scores=br.Point(), **options
+    points = {"user_scores": br.Point(), "item_scores": br.Point()}
+    model = make(br.models.BAMF, histories, **points, **options)
+    for batch in batches(split, histories, negatives=4).epoch(1):
+        loss = br.Objective().loss_and_grads(model, batch) / batch.scale
+        gradients = [p.grad.clone() for p in model.parameters()]
+        model.zero_grad()
+        expected = padded_loss(model, split, batch)
+        assert loss == pytest.approx(float(expected.detach()), rel=1e-5)
+        (expected * batch.scale).backward()
+        for p, gradient in zip(model.parameters(), gradients, strict=True):
+            torch.testing.assert_close(gradient, p.grad, rtol=1e-3, atol=1e-3)
+        model.zero_grad()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_with_random_scores_it_is_in_the_mean(family, split, histories):
+    scores = br.Scores(family(0.4), family(0.9), scope="interaction", prior_mean="contextual")
+    options = {**PUBLISHED_BAMF, "user_scores": scores, "item_scores": scores}
+    model = make(br.models.BAMF, histories, **options)
+    batch = next(batches(split, histories, negatives=4).epoch(1))
+    torch.manual_seed(0)
+    with torch.no_grad():
+        ones = torch.stack([padded_loss(model, split, batch) for _ in range(200)])
+    objective = br.Objective()
+    others = torch.tensor(
+        [objective.loss_and_grads(model, batch) / batch.scale for _ in range(200)]
     )
-    with torch.no_grad():
-        found = compared(
-            [epoch_of_padded(model, split, histories, seed) for seed in range(12)],
-            [epoch_of_ours(model, split, histories, seed) for seed in range(12)],
-        )
-    assert found < 4
-
-
-def test_with_random_scores_too(split, histories):
-    model = make(br.models.BAMF, histories, **PUBLISHED_BAMF)
-    with torch.no_grad():
-        found = compared(
-            [epoch_of_padded(model, split, histories, seed) for seed in range(12)],
-            [epoch_of_ours(model, split, histories, seed) for seed in range(12)],
-        )
-    assert found < 4
-
-
-def epoch_of_padded(model, split, histories, seed):
-    torch.manual_seed(seed)
-    padded = Padded(model, split.items_by_user("train").lengths)
-    return sum(padded.loss(*batch) for batch in padded_batches(split, histories, seed))
-
-
-def epoch_of_ours(model, split, histories, seed):
-    torch.manual_seed(1000 + seed)
-    objective, found = br.Objective(), []
-    model.likelihood = objective.likelihood
-    for batch in batches(split, histories, negatives=4).epoch(1 + seed):
-        with torch.enable_grad():
-            found.append(objective.loss_and_grads(model, batch) / batch.scale)
-    return torch.tensor(sum(found))
-
-
-def compared(ones, others):
-    """Difference of the means in standard errors."""
-    ones, others = torch.stack(list(map(torch.as_tensor, ones))), torch.stack(others)
-    error = (ones.var() / len(ones) + others.var() / len(others)).sqrt()
+    error = ((ones.var() + others.var()) / 200).sqrt()
     assert error < 0.02 * ones.mean().abs(), "else it would say nothing"
-    return float((ones.mean() - others.mean()).abs() / error)
+    assert (ones.mean() - others.mean()).abs() < 4 * error
+
+
+def test_an_epoch_of_the_padded_layout_has_every_pair(split, histories):
+    positives = split.items_by_user("train")
+    epoch = list(padded_batches(split, histories, 3))
+    user, item, label = (torch.cat([batch[i] for batch in epoch]) for i in range(3))
+    assert len(user) == 5 * len(positives.values)
+    assert sorted(zip(user[label == 1].tolist(), item[label == 1].tolist(), strict=True)) == list(
+        zip(positives.rows.tolist(), positives.values.tolist(), strict=True)
+    )
+    assert not positives.contains(user[label == 0], item[label == 0]).any()
