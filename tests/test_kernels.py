@@ -187,6 +187,20 @@ class TestRows:
         for a, b in zip(*found, strict=True):
             torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-7)
 
+    @pytest.mark.parametrize("padding", [0.0, float("nan"), float("inf")])
+    @pytest.mark.parametrize("family", FAMILIES)
+    def test_what_is_not_there_may_be_anything(self, family, padding):
+        """Draws come with NaN where there is no entry, and may be conditioned on."""
+        rows, inputs = self.rows(family, "one")
+        value = rows.sample() * 1.0
+        found = [
+            (y, *torch.autograd.grad(y.sum(), inputs, retain_graph=True))
+            for y in map(rows.log_prob, (value, value.where(rows.present.mask, padding)))
+        ]
+        for a, b in zip(*found, strict=True):
+            assert a.isfinite().all()
+            assert torch.equal(a, b)
+
     def test_a_score_that_was_changed_is_not_what_was_drawn(self):
         rows, _ = self.rows(br.LogNormal, "one")
         with torch.no_grad():

@@ -141,6 +141,12 @@ def test_of_several_users_each_is_as_if_alone(model, tmp_path):
         xr.testing.assert_equal(saved["posterior"].to_dataset().load(), alone)
 
 
+def test_a_user_who_is_named_twice_is_one(model, tmp_path):
+    br.save_posterior(model, ["7", "7"], tmp_path / "one.nc", k=2, draws=5)
+    with xr.open_datatree(tmp_path / "one.nc", engine="h5netcdf") as saved:
+        assert set(saved.children) == {"posterior", "prior"}
+
+
 def test_an_interrupted_posterior_is_no_file(model, tmp_path, monkeypatch):
     from bayes_recsys.posterior import arviz
 

@@ -1,5 +1,6 @@
 """What threads are used for, and memory that is kept."""
 
+import platform
 import subprocess
 import sys
 import threading
@@ -9,7 +10,6 @@ import torch
 
 import bayes_recsys as br
 from bayes_recsys import threads
-from bayes_recsys.memory import memory_kept
 from bayes_recsys.scores.present import Present
 from tests.conftest import make
 
@@ -105,8 +105,9 @@ import resource, torch
 from bayes_recsys.memory import memory_kept
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    for _ in range(50):
-        torch.ones(2_000_000)
+    for _ in range(20):
+        tensors = [torch.ones(2_000_000) for _ in range(5)]
+        del tensors
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 usual = faults()
 with memory_kept(), memory_kept():
@@ -118,9 +119,9 @@ print(usual, kept)
         [sys.executable, "-c", code], check=True, capture_output=True, text=True
     )
     usual, kept = map(int, printed.stdout.split())
-    assert kept <= usual
-    with memory_kept():
-        pass
+    if platform.libc_ver()[0] != "glibc":
+        pytest.skip("this C library cannot be told")
+    assert kept < usual / 10
 
 
 def test_a_row_is_summed_without_a_table():

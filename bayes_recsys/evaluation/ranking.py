@@ -79,6 +79,7 @@ def evaluate(
     return rank(scorer, split, protocol, part, _checked_cut_offs(ks), seed, progress)
 
 
+@memory_kept()
 def rank(
     scorer: Scorer,
     split: Split,
@@ -89,43 +90,28 @@ def rank(
     progress: bool = False,
 ) -> Evaluation:
     """:func:`evaluate` without its checks, for who ranks the same again and again."""
-    with memory_kept():
-        return _ranked(scorer, split, protocol, part, ks, seed, progress)
-
-
-def _ranked(
-    scorer: Scorer,
-    split: Split,
-    protocol: str,
-    part: str,
-    ks: tuple[int, ...],
-    seed: int,
-    progress: bool,
-) -> Evaluation:
     digest = hashlib.sha256()
     users, hits, tops, n_relevant = [], [], [], []
-    todo = tqdm(
+    bar = tqdm(
         total=int((split.items_by_user(part).lengths > 0).sum()),
         desc=f"evaluate {protocol}",
         unit="user",
         leave=False,
         disable=None if progress else True,
     )
-    windows = _windows(cases(split, protocol, part, seed), split.interactions.n_items)
-    for together in windows:
-        for user, candidates, relevant in together:
-            for of_case in (np.array(user), candidates, relevant):
-                digest.update(of_case.tobytes())
-            users.append(user)
-            n_relevant.append(int(relevant.sum()))
-        for (_, candidates, relevant), best in zip(
-            together, _best(scorer, split, together, max(ks), seed), strict=True
-        ):
-            rest = (0, max(ks) - len(best))
-            hits.append(np.pad(relevant[best], rest))
-            tops.append(np.pad(candidates[best], rest, constant_values=-1))
-        todo.update(len(together))
-    todo.close()
+    with bar:
+        for together in _windows(cases(split, protocol, part, seed), split.interactions.n_items):
+            for user, candidates, relevant in together:
+                for of_case in (np.array(user), candidates, relevant):
+                    digest.update(of_case.tobytes())
+                users.append(user)
+                n_relevant.append(int(relevant.sum()))
+            best = _best(scorer, split, together, max(ks), seed)
+            for (_, candidates, relevant), of_case in zip(together, best, strict=True):
+                rest = (0, max(ks) - len(of_case))
+                hits.append(np.pad(relevant[of_case], rest))
+                tops.append(np.pad(candidates[of_case], rest, constant_values=-1))
+            bar.update(len(together))
     if not users:
         raise ValueError(f"no user has an item in the {part} part of {split!r}")
     hits, top, n_relevant = np.array(hits), np.array(tops), np.array(n_relevant)

@@ -53,7 +53,7 @@ def posterior_tree(
     an entry is NaN where a user has not chosen the target.
 
     Histories differ between users, and so do targets. So of several users each has a tree of their own, the
-    child of their id, ``tree["42/posterior"]``, the same as if they were alone: memory is in proportion to what
+    child of their id (``/`` is ``%2F``), ``tree["42/posterior"]``, the same as if they were alone: memory is in proportion to what
     is asked for. For more than fits into it, see :func:`save_posterior`.
 
     Note:
@@ -105,7 +105,7 @@ def save_posterior(
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    users = users if isinstance(users, str) else list(users)
+    users = users if isinstance(users, str) else list(dict.fromkeys(map(str, users)))
     trees = _trees(model, users, items, k=k, draws=draws, seed=seed)
     with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
         written = Path(scratch, path.name)
@@ -151,7 +151,12 @@ def _trees(
             }
         )
         tree.attrs = _about(model)
-        yield name.replace("/", "%2F"), tree
+        yield group_of(name), tree
+
+
+def group_of(user: str) -> str:
+    """The name of a user's tree: the id, in which a slash would begin a tree of its own."""
+    return user.replace("/", "%2F")
 
 
 def _about(model: Model) -> dict[str, str]:

@@ -141,12 +141,8 @@ def _parts(
     }
     for start in range(0, draws, chunk):
         size = min(chunk, draws - start)
-        if shape[0] == 1:
-            if not start:
-                seed_torch(_seed_of(batch, 0, source, seed), model.device)
-            drawn = {name: law.sample((size,)) for name, law in laws.items()}
-        else:
-            drawn = _of_each_user(batch, attended, laws, size, source, seed)
+        seeds = None if start else [_seed_of(user, source, seed) for user in batch.user.tolist()]
+        drawn = _of_each_user(attended, laws, size, seeds)
         strengths = model.strengths(
             {
                 name: site.log_power(drawn[name]) if name in drawn else site.expected_log_power()
@@ -158,24 +154,20 @@ def _parts(
 
 
 def _of_each_user(
-    batch: Batch,
-    attended: dict[str, Attended],
-    laws: dict[str, Score],
-    size: int,
-    source: str,
-    seed: int,
+    attended: dict[str, Attended], laws: dict[str, Score], size: int, seeds: list[int] | None
 ) -> dict[str, Tensor]:
-    """Scores ``[S, G, C, L]``, each user's of a stream of its own, and no longer than its longest row: as
-    if it were alone. Padding is 1."""
+    """Scores ``[S, G, C, L]``, each user's from a stream of its own (or, of one user, on from where it is),
+    and no longer than its longest row: as if it were alone. Padding is 1."""
     drawn = {name: law.log_mean.new_ones(size, *law.log_mean.shape) for name, law in laws.items()}
-    for g in range(len(batch.user)):
-        seed_torch(_seed_of(batch, g, source, seed), batch.user.device)
+    for g in range(1 if seeds is None else len(seeds)):
+        if seeds is not None:
+            seed_torch(seeds[g], *{law.log_mean.device for law in laws.values()})
         for name, law in laws.items():
             there = attended[name].present.there[g].any(0).nonzero()
-            length = max(1, int(there.max()) + 1 if len(there) else 1)
+            length = int(there.max()) + 1 if len(there) else 1
             drawn[name][:, g : g + 1, :, :length] = law.of_block(g, length).sample((size,))
     return drawn
 
 
-def _seed_of(batch: Batch, g: int, source: str, seed: int) -> int:
-    return torch_seed(f"draws from the {source}", seed, int(batch.user[g]))
+def _seed_of(user: int, source: str, seed: int) -> int:
+    return torch_seed(f"draws from the {source}", seed, user)

@@ -11,6 +11,8 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from bayes_recsys.posterior.arviz import group_of
+
 COLOUR = "#1f5a94"
 
 
@@ -74,8 +76,8 @@ def plot_attention(
         ValueError: There is no such site or user, ``top`` is below 1, or there is nothing to
             attend over.
     """
-    if isinstance(posterior, Mapping) and str(user) in posterior:  # of several users
-        posterior = posterior[str(user)]
+    if isinstance(posterior, Mapping) and group_of(str(user)) in posterior:  # of several users
+        posterior = posterior[group_of(str(user))]
     if "posterior" not in posterior:
         raise ValueError(f"user {user!r} is not among those drawn for")
     draws = posterior["posterior"]

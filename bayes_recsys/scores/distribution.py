@@ -136,9 +136,8 @@ class _Draw:
     log: Tensor
     noise: Tensor | None
     log_mean: Tensor
-    versions: tuple[
-        int, int
-    ]  # of score and logarithm: what was changed in place is not what was drawn
+    # Of score and logarithm: what was changed in place is not what was drawn.
+    versions: tuple[int, int]
 
 
 # Kept as long as the drawn tensor itself: logarithms are what a score is used by, and the noise, given the
@@ -152,6 +151,11 @@ def _draw_of(value: Tensor) -> _Draw | None:
     if draw is None or draw.versions != (value._version, draw.log._version):
         return None
     return draw
+
+
+def was_drawn(value: Tensor) -> bool:
+    """Whether this very tensor was drawn from a :class:`Score`, and is as it was."""
+    return _draw_of(value) is not None
 
 
 def log_of(value: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from torch.distributions import constraints, kl_divergence
 from torch.distributions.kl import register_kl
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from bayes_recsys.scores.distribution import Score, log_of
+from bayes_recsys.scores.distribution import Score, log_of, was_drawn
 from bayes_recsys.scores.present import Present
 from bayes_recsys.scores.sums import total
 
@@ -60,6 +60,8 @@ class ScoreRows(TorchDistribution):
 
     def log_prob(self, value: Tensor) -> Tensor:
         """``Σ_j ln p(s_j)`` over a row's entries, ``[.., G, C]`` from ``[.., G, C, L]``."""
+        if not was_drawn(value):  # elsewhere, where padding may be anything, NaN too
+            value = value.where(self.present.mask, 1.0)
         if self._validate_args:
             self._validate_sample(value)
         noise, minus = self.score.noise_and_minus(value)
