@@ -11,11 +11,13 @@ from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
 
+import h5netcdf
 import numpy as np
 import torch
 import xarray as xr
 from torch import Tensor
 from tqdm.auto import tqdm
+from xarray.backends import H5NetCDFStore
 
 from bayes_recsys.models.base import Model
 from bayes_recsys.posterior.draws import Draws, draw
@@ -107,15 +109,19 @@ def save_posterior(
     path.parent.mkdir(parents=True, exist_ok=True)
     users = users if isinstance(users, str) else list(dict.fromkeys(map(str, users)))
     trees = _trees(model, users, items, k=k, draws=draws, seed=seed)
+    bar = tqdm(
+        trees, total=len(users), desc="draw", unit="user", disable=None if progress else True
+    )
     with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
         written = Path(scratch, path.name)
-        xr.Dataset(attrs=_about(model)).to_netcdf(written, engine="h5netcdf")
-        for user, tree in tqdm(
-            trees, total=len(users), desc="draw", unit="user", disable=None if progress else True
-        ):
-            for name, group in tree.children.items():
-                inside = name if len(users) == 1 else f"{user}/{name}"
-                group.to_dataset().to_netcdf(written, mode="a", group=inside, engine="h5netcdf")
+        # One file, open all the time: opening it reads through all that it has.
+        with h5netcdf.File(written, "w") as file, bar:
+            H5NetCDFStore(file).set_attributes(_about(model))
+            for user, tree in bar:
+                for name, group in tree.children.items():
+                    inside = name if len(users) == 1 else f"{user}/{name}"
+                    store = H5NetCDFStore(file.create_group(inside))
+                    group.to_dataset().dump_to_store(store)
         os.replace(written, path)
 
 
