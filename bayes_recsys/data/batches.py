@@ -123,6 +123,8 @@ class TrainingBatches:
         pairs: Most candidates in a batch (a single block may exceed it).
         at_once: Most attention entries in a batch (a single block may exceed it).
         seed: Seed of everything random here.
+        share: Of each batch every ``share[1]``-th block, from ``share[0]``: what one of so many processes
+            does of it. Where a batch has too few blocks, one without a real candidate.
     """
 
     positives: Ragged
@@ -133,6 +135,7 @@ class TrainingBatches:
     pairs: int = 2048
     at_once: int = 500_000
     seed: int = 0
+    share: tuple[int, int] = (0, 1)
 
     def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
         """The batches of epoch ``number``, from the one at ``start``; all together they hold every
@@ -150,8 +153,12 @@ class TrainingBatches:
         first, count, owner = self._blocks()
         groups = self._groups(count, self.histories.history.lengths.numpy()[owner], rng)
         make = self._sampled if self.negatives is not None else self._of_every_item
+        rank, size = self.share
         for group in groups[start:]:
-            batch = make(items, *(torch.from_numpy(a[group]) for a in (first, count, owner)))
+            mine = group[rank::size] if rank < len(group) else group[:1]
+            batch = make(items, *(torch.from_numpy(a[mine]) for a in (first, count, owner)))
+            if rank >= len(group):
+                batch = replace(batch, mask=torch.zeros_like(batch.mask))
             yield replace(batch, scale=float(len(groups)))
 
     @property

@@ -16,6 +16,7 @@ from tqdm.auto import tqdm
 
 from bayes_recsys.data.history import check_split
 from bayes_recsys.data.splits import Split
+from bayes_recsys.distributed import Group
 from bayes_recsys.evaluation.metrics import all_metrics, coverage, gini, novelty
 from bayes_recsys.evaluation.protocols import Case, cases
 from bayes_recsys.evaluation.result import Evaluation
@@ -26,7 +27,7 @@ from bayes_recsys.streams import stream
 
 KS = (5, 10, 20, 50)
 # Scores of all users that are ranked together, at most.
-AT_ONCE = 2_000_000
+AT_ONCE = 500_000
 
 
 class Scorer(Protocol):
@@ -47,6 +48,7 @@ def evaluate(
     ks: Sequence[int] = KS,
     seed: int = 0,
     progress: bool = False,
+    distributed: bool = False,
 ) -> Evaluation:
     """Rank every user's held-out items and compute HR, NDCG, precision, recall, MAP and MRR, and
     novelty, coverage and Gini coefficient of what is recommended.
@@ -63,6 +65,8 @@ def evaluate(
         ks: Cut-offs, each at least 1.
         seed: Seed of the sampled candidates and of the tie-break.
         progress: Show a progress bar (in a terminal).
+        distributed: Every process of torch's default group calls this at once and ranks a share of the
+            users; all return the same, to the digit what one alone returns.
 
     Raises:
         ValueError: An argument is out of range, no user has an item in ``part``, a model or baseline
@@ -76,7 +80,9 @@ def evaluate(
     if not isinstance(split, Split):
         raise TypeError(f"a split is needed (data.split(..)), not {type(split).__name__}")
     _check_fitted_to(scorer, split)
-    return rank(scorer, split, protocol, part, _checked_cut_offs(ks), seed, progress)
+    group = Group.of(distributed)
+    ks = _checked_cut_offs(ks)
+    return rank(scorer, split, protocol, part, ks, seed, progress and group.first, group)
 
 
 @memory_kept()
@@ -88,10 +94,11 @@ def rank(
     ks: tuple[int, ...],
     seed: int,
     progress: bool = False,
+    group: Group = Group(),
 ) -> Evaluation:
     """:func:`evaluate` without its checks, for who ranks the same again and again."""
     digest = hashlib.sha256()
-    users, hits, tops, n_relevant = [], [], [], []
+    users, found, n_relevant = [], [], []
     bar = tqdm(
         total=int((split.items_by_user(part).lengths > 0).sum()),
         desc=f"evaluate {protocol}",
@@ -100,21 +107,20 @@ def rank(
         disable=None if progress else True,
     )
     with bar:
-        for together in _windows(cases(split, protocol, part, seed), split.interactions.n_items):
+        windows = _windows(cases(split, protocol, part, seed), split.interactions.n_items)
+        for number, together in enumerate(windows):
             for user, candidates, relevant in together:
                 for of_case in (np.array(user), candidates, relevant):
                     digest.update(of_case.tobytes())
                 users.append(user)
                 n_relevant.append(int(relevant.sum()))
-            best = _best(scorer, split, together, max(ks), seed)
-            for (_, candidates, relevant), of_case in zip(together, best, strict=True):
-                rest = (0, max(ks) - len(of_case))
-                hits.append(np.pad(relevant[of_case], rest))
-                tops.append(np.pad(candidates[of_case], rest, constant_values=-1))
+            if number % group.size == group.rank:
+                found.append(_found(scorer, split, together, max(ks), seed))
             bar.update(len(together))
     if not users:
         raise ValueError(f"no user has an item in the {part} part of {split!r}")
-    hits, top, n_relevant = np.array(hits), np.array(tops), np.array(n_relevant)
+    hits, top = map(np.concatenate, zip(*group.gathered(found), strict=True))
+    n_relevant = np.array(n_relevant)
     n_users, n_items = split.interactions.n_users, split.interactions.n_items
     counts = np.bincount(split.interactions.item[split.train], minlength=n_items)
     values = all_metrics(hits, n_relevant, ks)
@@ -123,6 +129,19 @@ def rank(
     index = pd.Index(split.interactions.user_ids[users], name="user")
     per_user, catalogue = pd.DataFrame(values, index), pd.DataFrame(together, pd.Index(ks))
     return Evaluation(protocol, part, per_user, catalogue, digest.hexdigest())
+
+
+def _found(
+    scorer: Scorer, split: Split, window: list[Case], k: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Of each case the best ``k``: which are hits ``[n, k]``, and the items ``[n, k]``, -1 where there is none."""
+    hits, tops = [], []
+    best = _best(scorer, split, window, k, seed)
+    for (_, candidates, relevant), of_case in zip(window, best, strict=True):
+        rest = (0, k - len(of_case))
+        hits.append(np.pad(relevant[of_case], rest))
+        tops.append(np.pad(candidates[of_case], rest, constant_values=-1))
+    return np.array(hits), np.array(tops)
 
 
 def _windows(every: Iterable[Case], n_items: int) -> Iterator[list[Case]]:

@@ -196,6 +196,12 @@ def _add_training(group: argparse._ArgumentGroup) -> None:
         f"(default: {TRAINING.negatives_exclude})",
     )
     add("--seed", type=int, help=_help("of split, initial weights and draws", TRAINING.seed))
+    add(
+        "--sparse",
+        action="store_true",
+        default=None,
+        help="update only the rows of tables that a batch uses, for tables of millions (default: all rows)",
+    )
     add("--device", help=_help("cpu, cuda, mps, .. as torch names them", TRAINING.device))
 
 
@@ -268,7 +274,7 @@ def _objective(options: argparse.Namespace) -> Objective:
 
 def _training(options: argparse.Namespace) -> Training:
     names = ("max_epochs", "patience", "learning_rate", "weight_decay", "negatives_exclude")
-    return Training(**_given(options, *names, "seed", "device"))
+    return Training(**_given(options, *names, "seed", "device", "sparse"))
 
 
 def _check_files(options: argparse.Namespace) -> None:

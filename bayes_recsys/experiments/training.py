@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from bayes_recsys.data.history import Histories, histories
 from bayes_recsys.data.interactions import Interactions
 from bayes_recsys.data.simulation import synthetic
 from bayes_recsys.data.splits import Split, split
+from bayes_recsys.distributed import Group, launched
 from bayes_recsys.evaluation.probability import predictive_nll
 from bayes_recsys.evaluation.protocols import PROTOCOLS
 from bayes_recsys.evaluation.ranking import evaluate
@@ -41,15 +43,20 @@ OBSERVATIONS = {Bernoulli: "pair", BradleyTerry: "comparison"}
 
 
 def run(command: Command) -> None:
-    """Read the ratings, then :func:`train`."""
+    """Read the ratings, then :func:`train`; by all processes together that ``torchrun`` has started."""
     ratings, seed = command.ratings, command.setting.training.seed
     is_made_up = ratings.data == "synthetic"
-    data = synthetic(seed=seed).interactions if is_made_up else load_ratings(ratings)
-    train(data, command.setting, max_length=command.max_length, out=command.out)
+    with launched() as distributed:
+        data = synthetic(seed=seed).interactions if is_made_up else load_ratings(ratings)
+        training = replace(command.setting.training, distributed=distributed)
+        setting = replace(command.setting, training=training)
+        train(data, setting, max_length=command.max_length, out=command.out)
 
 
 def train(data: Interactions, setting: Setting, *, max_length: int, out: Path) -> None:
     """Fit, evaluate and look; print what is found.
+
+    Of several processes all train and rank, and the first one does the rest.
 
     Writes ``metrics.json``, ``recommendations.csv``, ``posterior.nc`` (open it with ArviZ),
     ``attention.png``, ``loss.png`` and ``model/`` (:func:`~bayes_recsys.models.folder.load_model`).
@@ -65,7 +72,8 @@ def train(data: Interactions, setting: Setting, *, max_length: int, out: Path) -
         KeyboardInterrupt: Interrupted before the first epoch was finished; later, the best weights so
             far are evaluated.
     """
-    seed = setting.training.seed
+    seed, distributed = setting.training.seed, setting.training.distributed
+    group = Group.of(distributed)
     parts = split(data, seed=seed)
     model = setting.build(histories(parts, max_length=max_length))
     print(data, parts, sep="\n")
@@ -77,10 +85,13 @@ def train(data: Interactions, setting: Setting, *, max_length: int, out: Path) -
         raise KeyboardInterrupt("before the first epoch was finished: nothing was written")
     epochs = len(outcome.history)
     print(f"\nended: {ENDINGS[outcome.stopped]}; kept epoch {outcome.best_epoch} of {epochs}")
-    save_model(model, out / "model")
-    plot_loss(outcome.history, outcome.best_epoch).savefig(out / "loss.png", dpi=120)
+    if group.first:
+        save_model(model, out / "model")
+        plot_loss(outcome.history, outcome.best_epoch).savefig(out / "loss.png", dpi=120)
 
-    figures = ranking(model, parts)
+    figures = ranking(model, parts, distributed)
+    if not group.first:
+        return
     if setting.training.negatives_exclude == "all":
         print("Held-out items were never drawn as negatives: a leak. Not comparable with others.\n")
     figures |= {"nll": likelihoods(model, parts, seed)}
@@ -97,7 +108,7 @@ def train(data: Interactions, setting: Setting, *, max_length: int, out: Path) -
     print(f"Written to {out}: {', '.join(sorted(p.name for p in out.iterdir()))}")
 
 
-def ranking(model: Model, parts: Split) -> dict[str, Any]:
+def ranking(model: Model, parts: Split, distributed: bool = False) -> dict[str, Any]:
     """The test items ranked by the model and by popularity, with intervals."""
     name = type(model).__name__
     scorers = {"popularity": Popularity(parts), name: model}
@@ -105,7 +116,9 @@ def ranking(model: Model, parts: Split) -> dict[str, Any]:
     rows, catalogue = {}, {}
     for protocol in PROTOCOLS:
         for one, scorer in scorers.items():
-            evaluation = evaluate(scorer, parts, protocol=protocol, progress=True)
+            evaluation = evaluate(
+                scorer, parts, protocol=protocol, progress=True, distributed=distributed
+            )
             summary = evaluation.summary()
             if protocol == "full":
                 catalogue[one] = evaluation.catalogue.to_dict("index")

@@ -6,25 +6,27 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
 import pyro
 import torch
+from pyro.infer import RenyiELBO
 
-from bayes_recsys.data.batches import Batch, TrainingBatches
+from bayes_recsys.data.batches import TrainingBatches
 from bayes_recsys.data.history import check_split
 from bayes_recsys.data.negatives import negative_sampler
 from bayes_recsys.data.splits import Split
+from bayes_recsys.distributed import Group
 from bayes_recsys.inference.checks import (
     check_arguments,
     check_sites,
     check_tempering,
-    guide_only,
     warn_of_collapse,
 )
 from bayes_recsys.inference.objective import Objective
+from bayes_recsys.inference.optimizer import make_optimizer, tables_of
 from bayes_recsys.inference.options import Training
 from bayes_recsys.inference.progress import Progress
 from bayes_recsys.inference.state import State
@@ -106,7 +108,10 @@ def fit(
         seed=training.seed,
     )
     first = next(batches.epoch(1))
-    state = State(model.to(training.device), _optimizer(model, first, objective, training))
+    group = Group.of(training.distributed)
+    if group.size > 1:
+        batches, objective = _shared(group, model, batches, objective, training)
+    state = State(model.to(training.device), make_optimizer(model, first, objective, training))
     if resume is not None:
         state.load_state_dict(resume)
         if state.rows and training.monitor.name not in state.rows[0]:
@@ -115,38 +120,52 @@ def fit(
         torch.random.fork_rng(),
         memory_kept(),
         warnings.catch_warnings(),
-        Progress(training, progress) as show,
+        group.interrupts_noted(),
+        Progress(training, progress and group.first) as show,
     ):
         # Pyro's warning of a NaN loss; here it is an error.
         warnings.filterwarnings("ignore", "Encountered NaN: loss", UserWarning)
-        reports = [show] if callback is None else [show, callback]
+        reports = [show] if callback is None or not group.first else [show, callback]
         try:
             check_sites(model, first.to(model.device))
             while state.stopped is None and not _has_ended(state, training):
                 with one_thread() as threads:
-                    _train_epoch(state, objective, training, batches, reports, threads)
-                _measure(state, training, split, reports)
+                    _train_epoch(state, objective, training, batches, reports, threads, group)
+                state.stopped = group.agreed(state.stopped)
+                _measure(state, training, split, reports, group)
+                state.stopped = group.agreed(state.stopped)
         except KeyboardInterrupt:
             state.stopped = "interrupted"
         finally:
             state.restore_best()
+            for table in tables_of(model):
+                table.sparse = False
             model.cpu().eval()
-    warn_of_collapse(model)
+    if group.first:
+        warn_of_collapse(model)
     history = pd.DataFrame(state.rows, columns=["epoch", "loss", training.monitor.name, "seconds"])
     return Fit(model, history, state.best_epoch, state.stopped)
 
 
-def _optimizer(
-    model: Model, batch: Batch, objective: Objective, training: Training
-) -> torch.optim.Optimizer:
-    """AdamW that decays embeddings and linear maps, but not what only the guide uses."""
-    of_guide = guide_only(model, batch.to(model.device))
-    decayed = [p for p in model.parameters() if p.ndim > 1 and p not in of_guide]
-    others = [p for p in model.parameters() if p.ndim < 2 or p in of_guide]
-    groups = [{"params": decayed}, {"params": others, "weight_decay": 0.0}]
-    return torch.optim.AdamW(
-        groups, lr=training.learning_rate, weight_decay=training.decay(objective), fused=True
+def _shared(
+    group: Group, model: Model, batches: TrainingBatches, objective: Objective, training: Training
+) -> tuple[TrainingBatches, Objective]:
+    """This process's share of batches and penalty, once all have the first one's weights.
+
+    Raises:
+        ValueError: The processes were given different tasks, or an estimator that is no sum over blocks.
+    """
+    if isinstance(objective.elbo, RenyiELBO):
+        raise ValueError(
+            "RenyiELBO weighs whole batches, which processes cannot share; use another"
+        )
+    data = f"{len(batches.positives.values)} positives, {model.histories}"
+    group.start_alike(
+        model.parameters(), f"{data}, {type(model).__name__}, {objective}, {training}"
     )
+    # Each adds the whole penalty.
+    objective = replace(objective, penalty=objective.penalty / group.size)
+    return replace(batches, share=(group.rank, group.size)), objective
 
 
 def _train_epoch(
@@ -156,6 +175,7 @@ def _train_epoch(
     batches: TrainingBatches,
     reports: Sequence[Callable[[State], None]],
     threads: int,
+    group: Group = Group(),
 ) -> None:
     """What is left of one pass over the positives."""
     model, number = state.model.train(), state.epoch + 1
@@ -163,11 +183,18 @@ def _train_epoch(
     n_pairs = len(batches.positives.values) * (1 + (batches.negatives or 0))
     for batch in ahead(batches.epoch(number, start=state.position), threads):
         started = time.perf_counter()
-        seed_torch(torch_seed("scores", training.seed, number, state.position), training.device)
+        keys = (number, state.position) if group.first else (number, state.position, group.rank)
+        seed_torch(torch_seed("scores", training.seed, *keys), training.device)
         # Pyro's checks of shapes and supports cost memory passes: the first batch has them.
         with pyro.validation_enabled(number == 1 and not state.position):
-            now = state.epoch + state.position / batch.scale
-            loss = objective.loss_and_grads(model, batch.to(model.device), now, per=n_pairs)
+            now, loss = state.epoch + state.position / batch.scale, 0.0
+            if group.size == 1 or batch.mask.any():
+                loss = objective.loss_and_grads(model, batch.to(model.device), now, per=n_pairs)
+        stops = state.stopped is not None or group.interrupted
+        loss, stops = group.add_up(trained, [loss, float(stops)])
+        if stops:  # in any of several processes: here all of them meet
+            state.optimizer.zero_grad()
+            return
         if not math.isfinite(loss):
             raise FloatingPointError(
                 f"the loss is {loss} in epoch {number}, batch {state.position + 1}: lower "
@@ -178,7 +205,7 @@ def _train_epoch(
         state.step(loss, time.perf_counter() - started)
         for report in reports:
             report(state)
-        if state.stopped is not None:
+        if state.stopped is not None and group.size == 1:
             return
     if not all(parameter.isfinite().all() for parameter in trained):
         raise FloatingPointError(
@@ -188,14 +215,18 @@ def _train_epoch(
 
 
 def _measure(
-    state: State, training: Training, split: Split, reports: Sequence[Callable[[State], None]]
+    state: State,
+    training: Training,
+    split: Split,
+    reports: Sequence[Callable[[State], None]],
+    group: Group,
 ) -> None:
     """End an epoch: rank, note, report."""
     if state.stopped is not None:  # within the epoch, by a callback
         return
     monitor, number = training.monitor, state.epoch + 1
     due = number % monitor.every == 0 or number == training.max_epochs
-    value = monitor.measure(state.model, split, training.seed) if due else None
+    value = monitor.measure(state.model, split, training.seed, group) if due else None
     state.finish_epoch(monitor.name, value)
     for report in reports:
         report(state)

@@ -9,6 +9,7 @@ from numbers import Integral
 import torch
 
 from bayes_recsys.data.splits import Split
+from bayes_recsys.distributed import Group
 from bayes_recsys.evaluation.metrics import METRICS
 from bayes_recsys.evaluation.protocols import PROTOCOLS, check_part
 from bayes_recsys.evaluation.ranking import rank
@@ -69,9 +70,10 @@ class Monitor:
         """Metric and cut-off, ``"ndcg@10"``."""
         return f"{self.metric}@{self.k}"
 
-    def measure(self, model: Model, split: Split, seed: int) -> float:
-        """Mean over users, with expected scores, on the split of the model's histories."""
-        ranked = rank(model, split, self.protocol, self.part, (self.k,), seed)
+    def measure(self, model: Model, split: Split, seed: int, group: Group = Group()) -> float:
+        """Mean over users, with expected scores, on the split of the model's histories; each process of the
+        group ranks its share of them."""
+        ranked = rank(model, split, self.protocol, self.part, (self.k,), seed, group=group)
         return float(ranked.per_user[self.name].mean())
 
     def check(self, split: Split) -> None:
@@ -101,6 +103,12 @@ class Training:
             :func:`~bayes_recsys.data.negatives.negative_sampler`.
         seed: Seed of negatives, order and latent draws (not of the initial weights).
         device: ``"cpu"``, ``"cuda"``, ``"mps"``, .. as torch names them.
+        sparse: Update of the tables of vectors only the rows that a batch uses
+            (:class:`~bayes_recsys.inference.optimizer.RowUpdates`), for tables of millions of rows: a step
+            then costs the same however long they are. Rows that are not used are not decayed either, so that
+            rare items keep more of what they learned.
+        distributed: Train together with the other processes of torch's default group, each on its share
+            of every batch's blocks: the sum of their gradients is the batch's.
 
     Raises:
         ValueError: An argument is out of range.
@@ -119,6 +127,8 @@ class Training:
     negatives_exclude: str = "train"
     seed: int = 0
     device: str = "cpu"
+    sparse: bool = False
+    distributed: bool = False
 
     def __post_init__(self) -> None:
         _check_whole(pairs=self.pairs, max_epochs=self.max_epochs, patience=self.patience)
