@@ -28,7 +28,13 @@ def main() -> None:
     add, default = parser.add_argument, Plan()
     add_ratings(parser)
     add("--split", choices=SPLITS, default="random", help="8:1:1 of each user, or by time")
-    add("--settings", choices=SETTINGS, default="tuned", help="of models and their training")
+    add(
+        "--as",
+        dest="settings",
+        choices=SETTINGS,
+        default="tuned",
+        help="models and training: tuned, as the papers have it, or as their authors' code has it",
+    )
     add("--models", nargs="+", default=(), help="names (default: all, and the baselines)")
     add("--seeds", type=int, default=default.seeds, help="number of seeds (default: %(default)s)")
     add("--against", help="what the others are compared with (default: EASE, or the first model)")

@@ -39,7 +39,7 @@ def test_scripts_need_the_package_alone(tmp_path):
     """Nothing of the repository is on the path, and the scripts do not put it there."""
     code = "import runpy, sys; [runpy.run_path(script) for script in sys.argv[1:]]"
     scripts = [str(path) for path in (ROOT / "benchmarks").glob("*.py")]
-    assert len(scripts) == 10
+    assert len(scripts) == 11
     subprocess.run([sys.executable, "-I", "-c", code, *scripts], cwd=tmp_path, check=True)
 
 
@@ -267,3 +267,10 @@ def test_divergences_agree_with_quadrature(benchmark, monkeypatch, capsys):
     errors = [float(line.split()[3]) for line in capsys.readouterr().out.splitlines()[1:]]
     assert len(errors) == 9
     assert max(errors) < 1e-4
+
+
+def test_tables_times_steps_of_both_kinds(benchmark, capsys):
+    benchmark("tables").main(["--rows", "4000", "--steps", "2"])
+    header, _, row = capsys.readouterr().out.splitlines()
+    assert header.count("|") == row.count("|") == 5
+    assert all(float(cell) > 0 for cell in row.split("|")[2:-1])

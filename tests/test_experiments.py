@@ -37,11 +37,11 @@ def test_every_setting_can_be_built_and_is_known_again(name):
 
 
 def test_published_settings_are_those_of_the_public_code():
-    bamf = SETTINGS["published"]["BAMF, both histories"]
+    bamf = SETTINGS["public-code"]["BAMF, both histories"]
     assert (bamf.objective.kl_weight, bamf.objective.kl_reduction) == (0.01, "mean")
     assert (bamf.training.weight_decay, bamf.training.patience) == (1e-5, 5)
     assert bamf.options.values["history"] == "both"
-    assert SETTINGS["published"]["affection"].training.pairs == 256
+    assert SETTINGS["public-code"]["affection"].training.pairs == 256
 
 
 def test_initial_weights_are_the_seed_s(split):
@@ -145,7 +145,7 @@ class TestCompareModels:
         assert kept.cases == expected.cases
 
     def test_published_settings_train(self, script, ratings, tmp_path, capsys):
-        given = ["--settings", "published", "--negatives-exclude", "all", "--seeds", 1]
+        given = ["--as", "public-code", "--negatives-exclude", "all", "--seeds", 1]
         given += ["--epochs", 1, "--models", "BAMF, both histories", "--out", tmp_path]
         script("compare_models", "--data", ratings, *given)
         assert "a leak" in capsys.readouterr().out

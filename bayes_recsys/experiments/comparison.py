@@ -15,8 +15,9 @@ from bayes_recsys.data.splits import Split, leave_one_out, split, timeline
 from bayes_recsys.evaluation.comparison import compare
 from bayes_recsys.evaluation.plots import plot_comparison
 from bayes_recsys.evaluation.protocols import PROTOCOLS
+from bayes_recsys.experiments.published import SETTINGS
 from bayes_recsys.experiments.runs import Run, keep_split, measure
-from bayes_recsys.experiments.settings import BASELINES, SETTINGS, Baseline, Setting
+from bayes_recsys.experiments.settings import BASELINES, Baseline, Setting
 from bayes_recsys.experiments.tables import SHOWN, evaluations, markdown, table
 
 SPLITS = ("random", "leave-one-out", "timeline")
@@ -29,7 +30,7 @@ class Plan:
     Args:
         models: Names of baselines and settings; none: all there are.
         split: ``"random"`` (8:1:1 of each user), ``"leave-one-out"`` or ``"timeline"``.
-        settings: ``"tuned"`` or ``"published"``.
+        settings: ``"tuned"``, ``"published"`` or ``"public-code"``.
         seeds: Number of seeds. A seed decides split, initial weights, negatives and draws.
         against: What the others are compared with; by default EASE, or the first model if it is not
             among them.

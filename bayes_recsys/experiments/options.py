@@ -15,6 +15,7 @@ from typing import Any
 
 from bayes_recsys.data.history import histories
 from bayes_recsys.data.sources import DATASETS
+from bayes_recsys.experiments.published import NAMED, fill_in
 from bayes_recsys.experiments.ratings import add_ratings
 from bayes_recsys.experiments.settings import Setting
 from bayes_recsys.inference.objective import KL_REDUCTIONS, Objective
@@ -67,6 +68,7 @@ def parse(arguments: list[str] | None = None) -> Command:
     options = parser.parse_args(arguments)
     try:
         _check_files(options)
+        fill_in(options)
         objective, training = _objective(options), _training(options)
         setting = Setting(_model(options).check(), objective, training)
     except (TypeError, ValueError) as error:
@@ -95,6 +97,13 @@ def bamf_parser() -> argparse.ArgumentParser:
     add_ratings(parser, names=DATA)
     parser.add_argument(
         "--out", type=Path, default=Path("runs/bamf"), help="folder for what is written"
+    )
+    parser.add_argument(
+        "--as",
+        dest="named",
+        choices=NAMED,
+        help="BAMF as its paper has it, or as its authors' code has it, which differ from each other and "
+        "from the defaults",
     )
     _add_model(parser.add_argument_group("model"))
     _add_scores(parser.add_argument_group("scores"))

@@ -1,8 +1,5 @@
-"""How every model of the comparison is built and trained.
-
-``BASELINES`` and ``TUNED`` were chosen by ``examples/tune_models.py`` on the validation part, ``PUBLISHED``
-is what the papers' public code does.
-"""
+"""How every model of the comparison is built and trained: ``BASELINES`` and ``TUNED`` were chosen by
+``examples/tune_models.py`` on the validation part."""
 
 from __future__ import annotations
 
@@ -43,7 +40,7 @@ from bayes_recsys.models import (
     Options,
 )
 from bayes_recsys.records import to_record
-from bayes_recsys.scores.families import LogNormal, Point
+from bayes_recsys.scores.families import Point
 from bayes_recsys.scores.spec import Scores
 from bayes_recsys.streams import torch_seed
 
@@ -178,27 +175,3 @@ TUNED = {
         Options(BAMF, {"history": "both", "user_scores": Point()}), training=SLOW
     ),
 }
-
-# The public implementations' training: hardly any decay, soon stopped. Their batches are of 256 pairs and
-# their step is half; ours are four times as large, except where that does not give the same.
-PUBLIC = Training(learning_rate=2e-3, weight_decay=1e-5, patience=5)
-SMALL_BATCHES = Training(learning_rate=1e-3, weight_decay=1e-5, pairs=256, patience=5)
-# Random on both sides, of given width, under the public implementation's effective objective.
-BOTH = Scores(LogNormal(0.1), LogNormal(1.0), scope="interaction", prior_mean="contextual")
-# With dot energy and pooled vectors alone, the best of the paper's follow-up.
-BAYESIAN = {"strength": "user", "user_scores": BOTH, "item_scores": BOTH}
-TEMPERED = Objective(kl_weight=0.01, kl_reduction="mean")
-PUBLISHED = {
-    "affection": Setting(Options(Affection, {}), training=SMALL_BATCHES),
-    "association": Setting(Options(Association, {}), training=PUBLIC),
-    "DRNet": Setting(Options(DRNet, {}), training=PUBLIC),
-    "BAMF": Setting(Options(BAMF, BAYESIAN), TEMPERED, PUBLIC),
-    "BAMF, both histories": Setting(
-        Options(BAMF, {**BAYESIAN, "history": "both"}), TEMPERED, PUBLIC
-    ),
-    "ARL": Setting(Options(ARL, {}), training=PUBLIC),
-    "AML": Setting(Options(AML, {}), training=PUBLIC),
-    "DACR": Setting(Options(DACR, {}), training=PUBLIC),
-    "DELF": Setting(Options(DELF, {}), training=PUBLIC),
-}
-SETTINGS = {"tuned": TUNED, "published": PUBLISHED}

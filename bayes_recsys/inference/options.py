@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from numbers import Integral
 
 import torch
+from torch import Tensor
 
 from bayes_recsys.data.splits import Split
 from bayes_recsys.distributed import Group
@@ -15,6 +16,7 @@ from bayes_recsys.evaluation.protocols import PROTOCOLS, check_part
 from bayes_recsys.evaluation.ranking import rank
 from bayes_recsys.inference.objective import Objective
 from bayes_recsys.models.base import Model
+from bayes_recsys.posterior.draws import draw_logits
 
 WEIGHT_DECAY = 0.1
 
@@ -38,6 +40,8 @@ class Monitor:
         part: ``"leave_one_out"`` or ``"validation"``.
         protocol: ``"sampled"`` (99 random items per positive) or ``"full"`` (the whole catalogue).
         every: Epochs from one measurement to the next, at least 1.
+        draws: 0 to rank by logits at expected scores; else by logits averaged over so many draws of the
+            scores.
 
     Raises:
         ValueError: An argument is unknown or out of range, or ``part`` is the test part.
@@ -52,11 +56,14 @@ class Monitor:
     part: str = "leave_one_out"
     protocol: str = "sampled"
     every: int = 1
+    draws: int = 0
 
     def __post_init__(self) -> None:
         if self.metric not in METRICS:
             raise ValueError(f"metric must be one of {', '.join(METRICS)}, not {self.metric!r}")
         _check_whole(k=self.k, every=self.every)
+        if not isinstance(self.draws, Integral) or self.draws < 0:
+            raise ValueError(f"draws must be a whole number of at least 0, not {self.draws!r}")
         check_part(self.part)
         if self.part == "test":
             raise ValueError("part='test' would choose the weights by what they are judged by")
@@ -71,9 +78,10 @@ class Monitor:
         return f"{self.metric}@{self.k}"
 
     def measure(self, model: Model, split: Split, seed: int, group: Group = Group()) -> float:
-        """Mean over users, with expected scores, on the split of the model's histories; each process of the
-        group ranks its share of them."""
-        ranked = rank(model, split, self.protocol, self.part, (self.k,), seed, group=group)
+        """Mean over users, on the split of the model's histories; each process of the group ranks its share
+        of them."""
+        scorer = AveragedDraws(model, self.draws, seed) if self.draws else model
+        ranked = rank(scorer, split, self.protocol, self.part, (self.k,), seed, group=group)
         return float(ranked.per_user[self.name].mean())
 
     def check(self, split: Split) -> None:
@@ -84,6 +92,25 @@ class Monitor:
                 "a share of ratio, use users with more interactions, or name leave_one_out rows in its "
                 "file"
             )
+
+
+@dataclass(frozen=True)
+class AveragedDraws:
+    """A scorer: logits averaged over draws of the scores, as the paper ranked first.
+
+    Args:
+        model: Its guide draws.
+        draws: How many.
+        seed: Their seed.
+    """
+
+    model: Model
+    draws: int
+    seed: int
+
+    def score(self, user: Tensor, item: Tensor) -> Tensor:
+        """``[G, C]``."""
+        return draw_logits(self.model, user, item, draws=self.draws, seed=self.seed).mean(0)
 
 
 @dataclass(frozen=True)
@@ -152,6 +179,36 @@ class Training:
             raise ValueError(
                 f"device {self.device!r} is not on this machine ({reason}); use 'cpu'"
             ) from None
+
+    @classmethod
+    def as_published(
+        cls,
+        *,
+        learning_rate: float = 2e-3,
+        max_epochs: int = 100,
+        patience: int = 5,
+        monitor: Monitor = Monitor(),
+        negatives_exclude: str = "train",
+        seed: int = 0,
+        device: str = "cpu",
+    ) -> Training:
+        """The papers' training: no weight decay, what is small being the objective as written (its ``λ‖Θ‖²`` is
+        ``Objective(penalty=λ)``, and all else its default), stopped by the leave-one-out item.
+
+        BAMF's paper gives no step size, no λ and no patience; 5 epochs is its public code's. It first ranked every
+        five epochs with averaged draws (``monitor=Monitor(every=5, draws=10)``), later every epoch with expected
+        scores, the default.
+        """
+        return cls(
+            learning_rate=learning_rate,
+            weight_decay=0.0,
+            max_epochs=max_epochs,
+            patience=patience,
+            monitor=monitor,
+            negatives_exclude=negatives_exclude,
+            seed=seed,
+            device=device,
+        )
 
     def decay(self, objective: Objective) -> float:
         """The weight decay that training with this objective has."""

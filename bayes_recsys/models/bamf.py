@@ -13,7 +13,8 @@ from bayes_recsys.nn.attention import Attended, Attention
 from bayes_recsys.nn.combine import Combine
 from bayes_recsys.nn.entries import AudienceEntries, Entries, HistoryEntries
 from bayes_recsys.nn.tables import embedding
-from bayes_recsys.scores.families import Point
+from bayes_recsys.scores.distribution import RandomFamily
+from bayes_recsys.scores.families import LogNormal, Point
 from bayes_recsys.scores.spec import Scores
 
 CHOICES = {
@@ -60,8 +61,9 @@ class BAMF(Model):
         item_scores: The target's scores, of scope ``"interaction"``, or ``Point()``.
         strength: Where the user's scores count. ``"user"``: in the user's context alone, as in the
             paper. ``"both"``: they multiply the target's scores too, so that a choice that says
-            little of the user weighs little wherever it is attended to; the default where both sides
-            attend over the same entries, and impossible where they do not (``history="both"``).
+            little of the user weighs little wherever it is attended to; impossible where the sides attend over
+            different entries (``history="both"``). The default is ``"both"``, but ``"user"`` where that is
+            impossible or the target has random scores of its own.
         beta: Smoothing exponent of the weights, ``0 < β ≤ 1``.
         tau: Sharpening exponent of the scores, ``τ ≥ 1``.
         hidden: Width of the networks of ``prod`` and ``concat`` energies and of contextual priors.
@@ -101,7 +103,8 @@ class BAMF(Model):
         if not 0 <= dropout < 1:
             raise ValueError(f"dropout must be in [0, 1), not {dropout}")
         if strength is None:
-            strength = "user" if history == "both" else "both"
+            own = history == "both" or isinstance(item_scores, Scores)
+            strength = "user" if own else "both"
         self.attends_over = history
         self.strength = strength
         self.user = embedding(histories.n_users, embedding_dim)
@@ -134,6 +137,66 @@ class BAMF(Model):
         width = self.user_combine.width
         self.match = nn.Sequential(nn.Linear(width, width), nn.Linear(width, 1, bias=False))
         self.dropout = nn.Dropout(dropout)
+
+    @classmethod
+    def as_published(
+        cls,
+        histories: Histories,
+        *,
+        energy: str = "concat",
+        embedding_dim: int = 32,
+        item_table: str = "separate",
+        guide: RandomFamily = LogNormal(0.1),
+        prior: RandomFamily = LogNormal(1.0),
+        prior_mean: str = "contextual",
+        beta: float = 0.5,
+        tau: float = 1.0,
+        hidden: int = 16,
+    ) -> BAMF:
+        """The paper's model: random scores of every pair on both sides, each for its own context, and
+        ``z = layernorm(p ⊙ c)``. What the paper leaves open, or tries several of, is an argument.
+
+        Args:
+            histories: Vocabularies and histories.
+            energy: ``"concat"`` or ``"prod"``.
+            embedding_dim: Length ``K`` of the vectors.
+            item_table: ``"separate"``, as corrected, or ``"shared"``, as it was first.
+            guide: Family of the approximate posterior; the paper's standard deviation of ``ln s`` is 0.1.
+            prior: Family of the prior; the paper's is 1.0.
+            prior_mean: ``"contextual"`` as in the Bayesian attention modules that the paper builds on, or
+                ``"constant"``: the paper itself does not say.
+            beta: Smoothing exponent, ``0 < β ≤ 1``; without a value in the paper.
+            tau: Sharpening exponent, ``τ ≥ 1``; without a value in the paper.
+            hidden: Width of the networks.
+
+        Raises:
+            ValueError: ``energy`` is another, or an option is out of range.
+
+        Example:
+            >>> import bayes_recsys as br
+            >>> split = br.data.split(br.data.synthetic(n_users=20, n_items=50, seed=0).interactions)
+            >>> BAMF.as_published(br.data.histories(split), energy="prod").strength
+            'user'
+        """
+        if energy not in ("concat", "prod"):
+            raise ValueError(f"the paper's energy is 'concat' or 'prod', not {energy!r}")
+        scores = Scores(guide, prior, scope="interaction", prior_mean=prior_mean)
+        return cls(
+            histories,
+            energy=energy,
+            embedding_dim=embedding_dim,
+            item_table=item_table,
+            beta=beta,
+            tau=tau,
+            hidden=hidden,
+            combine="prod",
+            values="shared",
+            history="user",
+            user_scores=scores,
+            item_scores=scores,
+            strength="user",
+            dropout=0.0,
+        )
 
     def attend(self, batch: Batch) -> dict[str, Attended]:
         user, item = self.user(batch.user)[:, None], self.item(batch.item)

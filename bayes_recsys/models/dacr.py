@@ -100,6 +100,14 @@ class ARL(Parts):
         matrix = MultiHot(histories, dim, exclude_target=exclude_target)
         self.join([(Representation(matrix, layers, dropout), layers[-1])])
 
+    @classmethod
+    def as_published(
+        cls, histories: Histories, *, dim: int = 64, layers: Sequence[int] = ARL_LAYERS
+    ) -> ARL:
+        """The formulas as written: ``Y_u*`` and ``Y_*i`` whole, the target itself among them. In training that is
+        **a leak**: a positive is part of its own input, and a held-out item is not."""
+        return cls(histories, dim=dim, layers=layers, exclude_target=False)
+
 
 class AML(Parts):
     """Attention matching function learning: ``x_ui = w · MLP(x ⊕ α ⊙ x)`` with ``x = p ⊕ q``.
@@ -119,6 +127,14 @@ class AML(Parts):
         super().__init__(histories)
         matrix = MultiHot(histories, dim, exclude_target=exclude_target)
         self.join([(Matching(matrix, layers, dropout), layers[-1])])
+
+    @classmethod
+    def as_published(
+        cls, histories: Histories, *, dim: int = 64, layers: Sequence[int] = AML_LAYERS
+    ) -> AML:
+        """The formulas as written: ``Y_u*`` and ``Y_*i`` whole, the target itself among them. In training that is
+        **a leak**: a positive is part of its own input, and a held-out item is not."""
+        return cls(histories, dim=dim, layers=layers, exclude_target=False)
 
 
 class DACR(Parts):
@@ -157,3 +173,17 @@ class DACR(Parts):
                 (Matching(matrix(), aml_layers, dropout), aml_layers[-1]),
             ]
         )
+
+    @classmethod
+    def as_published(
+        cls,
+        histories: Histories,
+        *,
+        dim: int = 64,
+        arl_layers: Sequence[int] = ARL_LAYERS,
+        aml_layers: Sequence[int] = AML_LAYERS,
+    ) -> DACR:
+        """The formulas as written: ``Y_u*`` and ``Y_*i`` whole, the target itself among them. In training that is
+        **a leak**: a positive is part of its own input, and a held-out item is not."""
+        sizes = {"dim": dim, "arl_layers": arl_layers, "aml_layers": aml_layers}
+        return cls(histories, **sizes, exclude_target=False)

@@ -12,7 +12,7 @@ from bayes_recsys.data.batches import Batch
 from bayes_recsys.data.history import Histories
 from bayes_recsys.models.base import Model
 from bayes_recsys.nn.attention import Attended, Attention
-from bayes_recsys.nn.entries import HistoryEntries
+from bayes_recsys.nn.entries import AudienceEntries, HistoryEntries
 from bayes_recsys.nn.layers import tower
 from bayes_recsys.nn.tables import embedding
 from bayes_recsys.scores.families import Point
@@ -38,6 +38,12 @@ class Audience(nn.Module):
         self.user = embedding(histories.n_users, dim)
         self.key = nn.Linear(dim, dim)
         self.query = nn.Parameter(0.1 * torch.randn(dim))
+
+    def entries(self, batch: Batch) -> AudienceEntries:
+        """The users of each target's audience, for scores of their own."""
+        return AudienceEntries.of(
+            batch, self.audience, self.key(self.user.weight).tanh(), self.user.weight
+        )
 
     def forward(self, batch: Batch) -> Tensor:
         """``n [G, C, K]``; zero where nobody is left."""
@@ -71,8 +77,9 @@ class DELF(Model):
 
     Cheng et al., "DELF: A Dual-Embedding based Deep Latent Factor Model for Recommendation" (2018).
     A point-estimate model, and Bayesian by ``scores=Scores(..)``: then the scores of the user's
-    history are a latent site ``"attention"``. Those of the audience stay deterministic: they belong
-    to an item and all its users, and a batch is made of users.
+    history are a latent site ``"attention"``; and by ``audience_scores=``: those of the target's audience
+    are a site ``"audience_attention"``, drawn anew for every pair (scope ``"interaction"``), as they belong to an
+    item and all its users, and a batch is made of users.
 
     Args:
         histories: Vocabularies, histories and audiences.
@@ -80,6 +87,7 @@ class DELF(Model):
         layers: Lengths of the outputs of each of the four MLPs.
         dropout: Probability that an output is dropped in training.
         scores: ``Point()``, or how the scores of the user's history are distributed.
+        audience_scores: ``Point()``, or how those of the target's audience are, of scope ``"interaction"``.
 
     Example:
         >>> import bayes_recsys as br
@@ -97,6 +105,7 @@ class DELF(Model):
         layers: Sequence[int] = (64, 32, 16),
         dropout: float = 0.0,
         scores: Scores | Point = Point(),
+        audience_scores: Scores | Point = Point(),
     ):
         super().__init__(histories)
         self.user = embedding(histories.n_users, embedding_dim)
@@ -106,21 +115,46 @@ class DELF(Model):
         self.query = nn.Parameter(0.1 * torch.randn(embedding_dim))
         self.attention = Attention(embedding_dim, scores=scores, beta=1.0)
         self.audience = Audience(histories, embedding_dim)
+        # Without random scores an item's users are pooled once per item, by Audience itself.
+        self.audience_attention = (
+            None
+            if isinstance(audience_scores, Point)
+            else Attention(embedding_dim, scores=audience_scores, beta=1.0, over="audience")
+        )
         self.towers = nn.ModuleList(
             tower(2 * embedding_dim, layers, dropout=dropout) for _ in range(4)
         )
         self.match = nn.Linear(4 * layers[-1], 1)
 
+    @classmethod
+    def as_published(
+        cls,
+        histories: Histories,
+        *,
+        embedding_dim: int = 32,
+        layers: Sequence[int] = (64, 32, 16),
+    ) -> DELF:
+        """The formulas as written, which the defaults are: plain ``MLP_ReLU``, and a softmax on either side."""
+        return cls(histories, embedding_dim=embedding_dim, layers=layers)
+
     def attend(self, batch: Batch) -> dict[str, Attended]:
         history = self.history(batch.history)
         query = self.query.expand(len(batch.user), 1, -1)
         entries = HistoryEntries(batch, self.key(history).tanh(), history)
-        return {"attention": self.attention(query, entries)}
+        sites = {"attention": self.attention(query, entries)}
+        if self.audience_attention is not None:
+            query = self.audience.query.expand(len(batch.user), 1, -1)
+            sites["audience_attention"] = self.audience_attention(
+                query, self.audience.entries(batch)
+            )
+        return sites
 
     def logits(self, batch: Batch, contexts: dict[str, Tensor]) -> Tensor:
         m = contexts["attention"]
         p = self.user(batch.user)[:, None].expand_as(m)
-        q, n = self.item(batch.item).expand_as(m), self.audience(batch).expand_as(m)
+        heard = contexts.get("audience_attention")
+        n = (self.audience(batch) if heard is None else heard).expand_as(m)
+        q = self.item(batch.item).expand_as(m)
         pairs = [(p, q), (m, n), (p, n), (m, q)]
         z = [
             layers(torch.cat(pair, dim=-1)) for layers, pair in zip(self.towers, pairs, strict=True)

@@ -22,8 +22,7 @@ LAYERS = (64, 32)
 
 
 class ItemRelation(nn.Module):
-    """``z = MLP(x_u ⊙ p_i)``, where ``x_u`` pools the history by how the user is affected by it. Layers of
-    an MLP are a linear map, a layer norm, ReLU and dropout, as in the public implementation.
+    """``z = MLP(x_u ⊙ p_i)``, where ``x_u`` pools the history by how the user is affected by it.
 
     ``x_u = Σ_{j ∈ R_u \\ {i}} α_uj q_j`` with scores ``exp(h · affection(u, j))``: the query ``h`` is
     global, and the key of a history item is the affection vector of the user and that item,
@@ -33,6 +32,7 @@ class ItemRelation(nn.Module):
         histories: Vocabularies and histories.
         dim: Length of the vectors ``q_j`` and ``p_i``.
         layers: Lengths of the outputs of both MLPs.
+        norm: Whether each linear map of the MLPs is followed by a layer norm.
         dropout: Probability that an output is dropped in training.
         scores: ``Point()``, or how the scores are distributed.
         beta: Smoothing exponent.
@@ -43,17 +43,18 @@ class ItemRelation(nn.Module):
         histories: Histories,
         dim: int,
         layers: Sequence[int],
+        norm: bool,
         dropout: float,
         scores: Scores | Point,
         beta: float,
     ):
         super().__init__()
-        self.affection = affection(histories, dim, layers, dropout, start=0.1)
+        self.affection = affection(histories, dim, layers, norm, dropout, start=0.1)
         self.query = nn.Parameter(0.1 * torch.randn(layers[-1]))
         self.history = embedding(histories.n_items, dim)
         self.target = embedding(histories.n_items, dim)
         self.attention = Attention(layers[-1], scores=scores, beta=beta)
-        self.tower = tower(dim, layers, norm=True, dropout=dropout)
+        self.tower = tower(dim, layers, norm=norm, dropout=dropout)
 
     def attend(self, batch: Batch) -> Attended:
         user = self.affection.user(batch.user)[:, None]
@@ -75,6 +76,7 @@ class Affection(Parts):
         histories: Vocabularies and histories.
         embedding_dim: Length of the vectors.
         layers: Lengths of the MLP's outputs.
+        norm: Whether each linear map of the MLP is followed by a layer norm, as in public code.
         dropout: Probability that an output is dropped in training.
     """
 
@@ -84,12 +86,20 @@ class Affection(Parts):
         *,
         embedding_dim: int = 64,
         layers: Sequence[int] = LAYERS,
+        norm: bool = True,
         dropout: float = 0.2,
     ):
         super().__init__(histories)
         # Small, as published; in the association these vectors are keys, and start at the size of others.
-        part = affection(histories, embedding_dim, layers, dropout, start=0.01)
+        part = affection(histories, embedding_dim, layers, norm, dropout, start=0.01)
         self.join([(part, layers[-1])])
+
+    @classmethod
+    def as_published(
+        cls, histories: Histories, *, embedding_dim: int = 64, layers: Sequence[int] = LAYERS
+    ) -> Affection:
+        """The formula as written: plain ``MLP_ReLU``, without layer norm and dropout."""
+        return cls(histories, embedding_dim=embedding_dim, layers=layers, norm=False, dropout=0.0)
 
 
 class Association(Model):
@@ -103,6 +113,7 @@ class Association(Model):
         histories: Vocabularies and histories.
         embedding_dim: Length of the vectors.
         layers: Lengths of the outputs of the MLPs.
+        norm: Whether each linear map of the MLPs is followed by a layer norm, as in public code.
         dropout: Probability that an output is dropped in training.
         scores: ``Point()``, or how the scores are distributed.
         beta: Smoothing exponent of the softmax, ``0 < β ≤ 1``.
@@ -116,13 +127,28 @@ class Association(Model):
         *,
         embedding_dim: int = 64,
         layers: Sequence[int] = LAYERS,
+        norm: bool = True,
         dropout: float = 0.2,
         scores: Scores | Point = Point(),
         beta: float = 0.5,
     ):
         super().__init__(histories)
-        self.relation = ItemRelation(histories, embedding_dim, layers, dropout, scores, beta)
+        self.relation = ItemRelation(histories, embedding_dim, layers, norm, dropout, scores, beta)
         self.match = nn.Linear(self.relations * layers[-1], 1, bias=False)
+
+    @classmethod
+    def as_published(
+        cls,
+        histories: Histories,
+        *,
+        embedding_dim: int = 64,
+        layers: Sequence[int] = LAYERS,
+        beta: float = 0.5,
+    ) -> Association:
+        """The formulas as written: plain ``MLP_ReLU``, without layer norm and dropout, and scores
+        ``exp(h · key)``."""
+        sizes = {"embedding_dim": embedding_dim, "layers": layers, "beta": beta}
+        return cls(histories, **sizes, norm=False, dropout=0.0, scores=Point())
 
     def attend(self, batch: Batch) -> dict[str, Attended]:
         return {"attention": self.relation.attend(batch)}
@@ -155,11 +181,17 @@ class DRNet(Association):
 
 
 def affection(
-    histories: Histories, dim: int, layers: Sequence[int], dropout: float, *, start: float
+    histories: Histories,
+    dim: int,
+    layers: Sequence[int],
+    norm: bool,
+    dropout: float,
+    *,
+    start: float,
 ) -> Product:
     """``MLP_ReLU(u_u ⊙ v_i)`` of vectors that start at ``Normal(0, start)``."""
     return Product(
         embedding(histories.n_users, dim, scale=start),
         embedding(histories.n_items, dim, scale=start),
-        tower(dim, layers, norm=True, dropout=dropout),
+        tower(dim, layers, norm=norm, dropout=dropout),
     )

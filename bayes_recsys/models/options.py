@@ -56,6 +56,17 @@ class Options:
         _, _, *named = bound.arguments.items()
         object.__setattr__(self, "values", {name: _plain(value) for name, value in named})
 
+    @classmethod
+    def as_published(cls, model: type[nn.Module], choices: Mapping[str, Any]) -> Options:
+        """The options of ``model.as_published(histories, **choices)``.
+
+        Raises:
+            TypeError: It takes no such choice.
+            ValueError: A choice is out of range.
+        """
+        with torch.random.fork_rng(devices=[]):
+            return model.as_published(_tiny(), **choices).options
+
     def check(self) -> Options:
         """Refuse options that are out of range or contradict each other, before any data is read, by
         building the model for one user and one item.

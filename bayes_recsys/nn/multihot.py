@@ -15,8 +15,9 @@ class MultiHot(nn.Module):
     """``p = W Y_u*`` and ``q = V Y_*i``: a row or column of the interaction matrix as a sum of vectors.
 
     The entry ``Y_ui`` that is to be predicted is left out of both, unless asked for. No matrix of
-    ``M × N`` is built: ``p`` sums over the user's history, ``q`` over the item's audience, once per
-    distinct item of the batch.
+    ``M × N`` is built: ``p`` sums over what the user chose in the training part, ``q`` over who chose the item, once
+    per distinct user or item of the batch. Neither is cut, however long a history may be: rows and columns are
+    those of one ``Y``.
 
     Args:
         histories: Histories and audiences.
@@ -27,7 +28,9 @@ class MultiHot(nn.Module):
 
     def __init__(self, histories: Histories, dim: int, *, exclude_target: bool = True):
         super().__init__()
-        self.dim, self.audience = dim, histories.audience
+        column = histories.audience
+        self.dim, self.column = dim, column
+        self.row = Ragged.from_pairs(column.values, column.rows, histories.n_users)
         self.exclude_target = exclude_target
         # Sums over hundreds of entries start near the size of one vector.
         self.of_row = embedding(histories.n_items, dim, scale=0.01)
@@ -35,24 +38,23 @@ class MultiHot(nn.Module):
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """``p`` and ``q``, each ``[G, C, D]``."""
-        history = self.of_row(batch.history) * batch.history_mask[..., None]
-        row = history.sum(1)[:, None].expand(-1, batch.item.shape[1], -1)
-        column = sum_over_audience(self.audience, batch.item, self.of_column.weight)
+        user = batch.user[:, None].expand_as(batch.item)
+        row = sum_over(self.row, batch.user, self.of_row.weight)[:, None]
+        row = row.expand(*batch.item.shape, -1)
+        column = sum_over(self.column, batch.item, self.of_column.weight)
         if not self.exclude_target:
             return row, column
-        user = batch.user[:, None].expand_as(batch.item)
-        heard = self.audience.contains(batch.item.cpu(), user.cpu()).to(batch.item.device)
-        is_own = batch.own < batch.history.shape[1]
-        row = row - self.of_row(batch.item) * is_own[..., None]
-        return row, column - self.of_column(batch.user)[:, None] * heard[..., None]
+        chosen = self.column.contains(batch.item.cpu(), user.cpu()).to(batch.item.device)[..., None]
+        own = self.of_column(batch.user)[:, None]
+        return row - self.of_row(batch.item) * chosen, column - own * chosen
 
 
-def sum_over_audience(audience: Ragged, item: Tensor, vector: Tensor) -> Tensor:
-    """``Σ_{v ∈ R_i} vector_v`` of items ``[G, C]`` from vectors of all users ``[M, D]``, shape
-    ``[G, C, D]``: once per distinct item. (The gradients of ``embedding_bag`` and of indexing depend
-    on the order in which threads come; those of look-ups do not.)"""
-    distinct, where = item.unique(return_inverse=True)
-    heard = audience.take(distinct.cpu())
-    vectors = look_up(heard.values.to(item.device), vector)
+def sum_over(rows: Ragged, row: Tensor, vector: Tensor) -> Tensor:
+    """Sums of the vectors ``[.., D]`` of what stands in each row ``row [..]``, shape ``[.., D]``: once per
+    distinct row. (The gradients of ``embedding_bag`` and of indexing depend on the order in which threads
+    come; those of look-ups do not.)"""
+    distinct, where = row.unique(return_inverse=True)
+    taken = rows.take(distinct.cpu())
+    vectors = look_up(taken.values.to(row.device), vector)
     sums = vector.new_zeros(len(distinct), vector.shape[1])
-    return look_up(where, sums.index_add(0, heard.rows.to(item.device), vectors))
+    return look_up(where, sums.index_add(0, taken.rows.to(row.device), vectors))

@@ -127,29 +127,30 @@ def normed_mlp(w, x):
     return x
 
 
-def affection(w, user, item):
+def affection(w, user, item, layers):
     product = w["user.weight"][user] * w["item.weight"][item]
-    return normed_mlp(under(w, "tower"), product)
+    return layers(under(w, "tower"), product)
 
 
-def association(w, beta, user, item, history):
+def association(w, beta, user, item, history, layers):
     """``MLP(x_u ⊙ p_i)``, ``x_u`` by a smoothed softmax of ``h · affection(u, j)``."""
     x = np.zeros(w["history.weight"].shape[1])
     others = [j for j in history if j != item]
     if others:
-        s = [np.exp(w["query"] @ affection(under(w, "affection"), user, j)) for j in others]
+        keys = [affection(under(w, "affection"), user, j, layers) for j in others]
+        s = [np.exp(w["query"] @ key) for key in keys]
         for score, j in zip(s, others, strict=True):
             x = x + score / sum(s) ** beta * w["history.weight"][j]
-    return normed_mlp(under(w, "tower"), x * w["target.weight"][item])
+    return layers(under(w, "tower"), x * w["target.weight"][item])
 
 
-def drnet(name, w, beta, user, item, history):
+def drnet(name, w, beta, user, item, history, layers=normed_mlp):
     if name == "Affection":
-        return float(w["match.weight"][0] @ affection(under(w, "parts.0"), user, item))
+        return float(w["match.weight"][0] @ affection(under(w, "parts.0"), user, item, layers))
     relation = under(w, "relation")
-    z = [association(relation, beta, user, item, history)]
+    z = [association(relation, beta, user, item, history, layers)]
     if name == "DRNet":
-        z.insert(0, affection(under(relation, "affection"), user, item))
+        z.insert(0, affection(under(relation, "affection"), user, item, layers))
     return float(w["match.weight"][0] @ np.concatenate(z))
 
 
