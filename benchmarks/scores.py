@@ -2,6 +2,7 @@
 
     python benchmarks/scores.py families --out runs/families
     python benchmarks/scores.py formulations --out runs/formulations --figure docs/formulations.png
+    python benchmarks/scores.py published --seeds 5 --out runs/published --figure docs/published.png
 
 Trains BAMF for every row and seed, everything else the same; writes one file a run, skips those
 that are there (so it can be stopped, resumed, or run twice side by side), and prints a Markdown table:
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import sys
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -66,7 +68,42 @@ FORMULATION_ROWS = {
     ),
     "Point": bamf({"user_scores": Point()}),
 }
-STUDIES = {"families": FAMILY_ROWS, "formulations": FORMULATION_ROWS}
+LEARNING = {"pointwise": br.Bernoulli(), "pairwise": br.BradleyTerry()}
+# One score a choice, and none of the targets' own.
+OF_EACH_CHOICE = Scores(LogNormal(0.1), LogNormal(1.0), scope="user", prior_mean="contextual")
+
+
+def paper(
+    objective: br.Objective, energy: str = "concat", of_choice: bool = False, **scores: object
+) -> Setting:
+    """A row: the paper's model, with its training."""
+    options = dict(Options.as_published(BAMF, {"energy": energy, **scores}).values)
+    if of_choice:
+        options |= {"user_scores": OF_EACH_CHOICE, "item_scores": Point()}
+    return Setting(Options(BAMF, options), objective, br.Training.as_published())
+
+
+def experiments() -> dict[str, Setting]:
+    """The paper's four, each by three objectives; and for the first, other widths and families."""
+    rows = {}
+    for energy, (learning, likelihood) in product(("concat", "prod"), LEARNING.items()):
+        of = f"{energy}, {learning}"
+        tempered = replace(TEMPERED, likelihood=likelihood)
+        rows[f"{of}: (a) the document's ELBO"] = paper(br.Objective(likelihood), energy)
+        rows[f"{of}: (b) public code's weight"] = paper(tempered, energy)
+        rows[f"{of}: (c) one score a choice"] = paper(br.Objective(likelihood), energy, True)
+    first = "concat, pointwise"
+    for letter, objective in (("a", br.Objective()), ("b", TEMPERED)):
+        for scale in (0.3, 1.0):
+            rows[f"{first}: ({letter}) width {scale}"] = paper(objective, guide=LogNormal(scale))
+        for family in (Gamma, Weibull):
+            rows[f"{first}: ({letter}) {family.__name__}"] = paper(
+                objective, guide=family(0.1), prior=family(1.0)
+            )
+    return rows
+
+
+STUDIES = {"families": FAMILY_ROWS, "formulations": FORMULATION_ROWS, "published": experiments()}
 COLUMNS = {
     "full": "NDCG@10 full",
     "sampled": "NDCG@10 1:99",
@@ -97,19 +134,24 @@ def run(interactions: br.data.Interactions, setting: Setting) -> dict[str, float
         summary = br.score_summary(model)
         scores = {name: getattr(model, name).scores for name in summary.index}
         row["kl"] = sum(
-            summary["kl"][name] * entries_of_a_pair(split, model.histories, scores[name].scope)
+            summary["kl"][name]
+            * entries_of_a_pair(
+                split, model.histories, scores[name].scope, 1 + model.likelihood.negatives
+            )
             for name in summary.index
         )
         row |= summary.drop(columns=["kl", "floor", "excess"]).mean().to_dict()  # over sites
     return row
 
 
-def entries_of_a_pair(split: br.data.Split, histories: br.data.Histories, scope: str) -> float:
-    """Scores drawn for one training pair, of which a positive has five."""
+def entries_of_a_pair(
+    split: br.data.Split, histories: br.data.Histories, scope: str, pairs: int
+) -> float:
+    """Scores drawn for one training pair, of which a positive has so many."""
     positives = split.items_by_user("train").lengths.double()
     lengths = histories.history.lengths.double()
     if scope == "user":
-        return float(lengths.sum() / (5 * positives.sum()))
+        return float(lengths.sum() / (pairs * positives.sum()))
     return float((lengths * positives).sum() / positives.sum())
 
 
@@ -205,7 +247,7 @@ def main(arguments: list[str] | None = None) -> None:
         for name, setting in rows.items():
             if options.rows and name not in options.rows:
                 continue
-            plain = name.replace(" ", "-").translate({ord(c): None for c in ":,"})
+            plain = name.replace(" ", "-").translate({ord(c): None for c in ":,()'"})
             training = replace(setting.training, seed=seed, max_epochs=options.epochs)
             path = options.out / f"{plain}-{seed}.json"
             row = finished(path, interactions, replace(setting, training=training))
