@@ -1,6 +1,7 @@
 """Where a run stands: interrupted, stopped, kept, resumed, and watched by another metric."""
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -66,7 +67,7 @@ def test_a_resumed_run_is_the_uninterrupted_one(how, epoch, position, histories,
     objective = br.Objective(br.Bernoulli(2), kl_weight=br.LinearWarmup(0.1, epochs=3))
     resumed = br.fit(model, split, objective, TRAINING, resume=stops.kept, progress=False)
     assert same_weights(resumed.model, straight.model)
-    columns = ["epoch", "loss", "ndcg@10"]
+    columns = ["epoch", "loss", "held_out_nll", "ndcg@10"]
     pd.testing.assert_frame_equal(
         resumed.history[columns], straight.history[columns], check_exact=True
     )
@@ -121,7 +122,14 @@ class TestEnds:
     def test_nothing_finished_is_the_weights_as_they_are(self, histories, split):
         result = fit(histories, split, callback=Stops(1, 1))
         assert (result.best_epoch, len(result.history)) == (0, 0)
-        assert list(result.history) == ["epoch", "loss", "ndcg@10", "seconds"]
+        assert list(result.history) == [
+            "epoch",
+            "loss",
+            "held_out_nll",
+            "ndcg@10",
+            "measuring",
+            "seconds",
+        ]
         assert not same_weights(result.model, start(histories))
 
     def test_a_callback_sees_every_batch_and_every_epoch(self, histories, split):
@@ -142,17 +150,39 @@ class TestMonitor:
         training = br.Training(max_epochs=6, learning_rate=1e-2, monitor=monitor, patience=9)
         result = fit(histories, split, training)
         column = result.history["recall@20"]
-        assert list(result.history) == ["epoch", "loss", "recall@20", "seconds"]
+        assert list(result.history) == [
+            "epoch",
+            "loss",
+            "held_out_nll",
+            "recall@20",
+            "measuring",
+            "seconds",
+        ]
         assert result.best_epoch == column.argmax() + 1
         again = br.evaluate(result.model, split, part="validation", ks=(20,)).per_user["recall@20"]
         assert again.mean() == pytest.approx(column.max())
+
+    def test_the_loss_decides_the_smaller_the_better(self, histories, split):
+        monitor = br.Monitor("nll", part="validation")
+        training = br.Training(max_epochs=30, learning_rate=3e-2, monitor=monitor, patience=4)
+        result = fit(histories, split, training)
+        column = result.history["nll"]
+        assert column.tolist() == result.history["held_out_nll"].tolist()
+        assert result.stopped == "patience"
+        assert result.best_epoch == column.argmin() + 1 < len(column)
+        assert monitor.measure(result.model, split, 0) == pytest.approx(column.min(), rel=1e-6)
 
     def test_only_every_so_often(self, histories, split):
         training = br.Training(max_epochs=7, monitor=br.Monitor(every=3), patience=9)
         result = fit(histories, split, training)
         measured = result.history["ndcg@10"].notna()
         assert result.history["epoch"][measured].tolist() == [3, 6, 7], "and at the end"
+        assert (result.history["held_out_nll"].notna() == measured).all()
         assert result.best_epoch in (3, 6, 7)
+
+    def test_without_a_validation_part_there_is_no_loss_on_it(self, histories, split):
+        split = replace(split, validation=split.validation[:0])
+        assert fit(histories, split).history["held_out_nll"].isna().all()
 
     def test_patience_is_counted_in_epochs(self, histories, split):
         training = br.Training(
@@ -188,13 +218,13 @@ def test_a_state_by_itself(histories):
     state.step(2.0, 0.5)
     state.step(4.0, 0.5)
     assert (state.position, state.total, state.epoch) == (2, 6.0, 0)
-    state.finish_epoch("hr@5", 0.3)
+    state.finish_epoch({"hr@5": 0.3}, 0.3)
     kept = [p.detach().clone() for p in model.parameters()]
     with torch.no_grad():
         next(model.parameters()).zero_()
-    for value in (None, 0.2):
+    for value in (float("nan"), 0.2):
         state.step(1.0, 0.1)
-        state.finish_epoch("hr@5", value)
+        state.finish_epoch({"hr@5": value}, value)
     assert state.rows[0] == {"epoch": 1, "loss": 3.0, "hr@5": 0.3, "seconds": 1.0}
     assert np.isnan(state.rows[1]["hr@5"])
     assert (state.epoch, state.best, state.best_epoch) == (3, 0.3, 1)

@@ -19,6 +19,7 @@ from bayes_recsys.data.history import check_split
 from bayes_recsys.data.negatives import negative_sampler
 from bayes_recsys.data.splits import Split
 from bayes_recsys.distributed import Group
+from bayes_recsys.evaluation.held_out import HeldOutLoss
 from bayes_recsys.inference.checks import (
     check_arguments,
     check_sites,
@@ -42,8 +43,11 @@ class Fit:
 
     Args:
         model: The model, its weights those of the best epoch.
-        history: One row per epoch: ``loss`` (objective per training pair), the monitor's metric (NaN
-            where it was not measured), ``seconds`` of training (ranking not included).
+        history: One row per epoch: ``loss`` (objective per training pair), ``held_out_nll`` (loss of the
+            likelihood alone on the validation part, see
+            :class:`~bayes_recsys.evaluation.held_out.HeldOutLoss`; NaN if it is empty), the monitor's metric
+            (both NaN where not measured), ``measuring`` (seconds that these took) and ``seconds`` of
+            training.
         best_epoch: The epoch whose weights were kept; 0 if none was finished.
         stopped: Why training ended: ``"epochs"``, ``"patience"``, ``"interrupted"``, or what a
             callback said.
@@ -68,7 +72,7 @@ def fit(
     """Fit a model and its guide together, and keep the weights that rank best.
 
     After each epoch held-out items are ranked with expected scores, by default the leave-one-out item
-    of every user among 99 random ones. Training stops when the metric has not improved for
+    of every user among 99 random ones, and the loss on the validation part is noted. Training stops when the metric has not improved for
     ``patience`` epochs, and the best weights are restored. Ctrl-C ends training at once, the best
     weights so far are kept, and the result says so. From the same initial weights the same seed gives
     the same result; the caller's random state is left alone. The model keeps the likelihood.
@@ -107,6 +111,7 @@ def fit(
         pairs=training.pairs,
         seed=training.seed,
     )
+    held_out = HeldOutLoss(split, objective.likelihood.negatives)
     first = next(batches.epoch(1))
     group = Group.of(training.distributed)
     if group.size > 1:
@@ -132,7 +137,7 @@ def fit(
                 with one_thread() as threads:
                     _train_epoch(state, objective, training, batches, reports, threads, group)
                 state.stopped = group.agreed(state.stopped)
-                _measure(state, training, split, reports, group)
+                _measure(state, training, split, held_out, reports, group)
                 state.stopped = group.agreed(state.stopped)
         except KeyboardInterrupt:
             state.stopped = "interrupted"
@@ -143,8 +148,8 @@ def fit(
             model.cpu().eval()
     if group.first:
         warn_of_collapse(model)
-    history = pd.DataFrame(state.rows, columns=["epoch", "loss", training.monitor.name, "seconds"])
-    return Fit(model, history, state.best_epoch, state.stopped)
+    columns = ["epoch", "loss", "held_out_nll", training.monitor.name, "measuring", "seconds"]
+    return Fit(model, pd.DataFrame(state.rows, columns=columns), state.best_epoch, state.stopped)
 
 
 def _shared(
@@ -218,6 +223,7 @@ def _measure(
     state: State,
     training: Training,
     split: Split,
+    held_out: HeldOutLoss,
     reports: Sequence[Callable[[State], None]],
     group: Group,
 ) -> None:
@@ -225,9 +231,13 @@ def _measure(
     if state.stopped is not None:  # within the epoch, by a callback
         return
     monitor, number = training.monitor, state.epoch + 1
-    due = number % monitor.every == 0 or number == training.max_epochs
-    value = monitor.measure(state.model, split, training.seed, group) if due else None
-    state.finish_epoch(monitor.name, value)
+    started, value, nll = time.perf_counter(), math.nan, math.nan
+    if number % monitor.every == 0 or number == training.max_epochs:
+        value = monitor.measure(state.model, split, training.seed, group)
+        nll = held_out.measure(state.model, group)
+    measured = {"held_out_nll": nll, monitor.name: value}
+    measured["measuring"] = time.perf_counter() - started
+    state.finish_epoch(measured, monitor.score(value))
     for report in reports:
         report(state)
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from bayes_recsys.data.splits import Split
 from bayes_recsys.distributed import Group
+from bayes_recsys.evaluation.held_out import HeldOutLoss
 from bayes_recsys.evaluation.metrics import METRICS
 from bayes_recsys.evaluation.protocols import PROTOCOLS, check_part
 from bayes_recsys.evaluation.ranking import rank
@@ -19,6 +20,7 @@ from bayes_recsys.models.base import Model
 from bayes_recsys.posterior.draws import draw_logits
 
 WEIGHT_DECAY = 0.1
+LOSS = "nll"
 
 
 def _check_whole(**values: int) -> None:
@@ -29,13 +31,16 @@ def _check_whole(**values: int) -> None:
 
 @dataclass(frozen=True)
 class Monitor:
-    """By what training is stopped, and which epoch's weights are kept: the larger the better.
+    """By what training is stopped, and which epoch's weights are kept.
 
     The default is the papers': the held-out leave-one-out item of every user ranked among 99 random
     items.
 
     Args:
-        metric: ``"ndcg"``, ``"hr"``, ``"precision"``, ``"recall"``, ``"map"`` or ``"mrr"``.
+        metric: ``"ndcg"``, ``"hr"``, ``"precision"``, ``"recall"``, ``"map"`` or ``"mrr"``, the larger the
+            better; or ``"nll"``, the loss on held-out choices
+            (:class:`~bayes_recsys.evaluation.held_out.HeldOutLoss`), the smaller the better, to which ``k``,
+            ``protocol`` and ``draws`` mean nothing.
         k: Cut-off, at least 1.
         part: ``"leave_one_out"`` or ``"validation"``.
         protocol: ``"sampled"`` (99 random items per positive) or ``"full"`` (the whole catalogue).
@@ -59,8 +64,9 @@ class Monitor:
     draws: int = 0
 
     def __post_init__(self) -> None:
-        if self.metric not in METRICS:
-            raise ValueError(f"metric must be one of {', '.join(METRICS)}, not {self.metric!r}")
+        if self.metric not in (*METRICS, LOSS):
+            known = ", ".join((*METRICS, LOSS))
+            raise ValueError(f"metric must be one of {known}, not {self.metric!r}")
         _check_whole(k=self.k, every=self.every)
         if not isinstance(self.draws, Integral) or self.draws < 0:
             raise ValueError(f"draws must be a whole number of at least 0, not {self.draws!r}")
@@ -74,12 +80,18 @@ class Monitor:
 
     @property
     def name(self) -> str:
-        """Metric and cut-off, ``"ndcg@10"``."""
-        return f"{self.metric}@{self.k}"
+        """Metric and cut-off, ``"ndcg@10"``; or ``"nll"``."""
+        return LOSS if self.metric == LOSS else f"{self.metric}@{self.k}"
+
+    def score(self, value: float) -> float:
+        """What is to be large."""
+        return -value if self.metric == LOSS else value
 
     def measure(self, model: Model, split: Split, seed: int, group: Group = Group()) -> float:
         """Mean over users, on the split of the model's histories; each process of the group ranks its share
         of them."""
+        if self.metric == LOSS:
+            return HeldOutLoss(split, model.likelihood.negatives, self.part).measure(model, group)
         scorer = AveragedDraws(model, self.draws, seed) if self.draws else model
         ranked = rank(scorer, split, self.protocol, self.part, (self.k,), seed, group=group)
         return float(ranked.per_user[self.name].mean())

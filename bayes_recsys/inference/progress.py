@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from tqdm.auto import tqdm
 
 from bayes_recsys.inference.options import Training
@@ -13,12 +15,12 @@ class Progress:
     :func:`~bayes_recsys.inference.fitting.fit`, within ``with``.
 
     Args:
-        training: Whose monitor is shown.
+        training: Whose monitor, epochs and patience are shown.
         shown: ``False`` shows nothing.
     """
 
     def __init__(self, training: Training, shown: bool = True):
-        self.monitor, self.shown = training.monitor, shown
+        self.training, self.shown = training, shown
 
     def __enter__(self) -> Progress:
         self.bar = tqdm(disable=None if self.shown else True, unit="batch", leave=False)
@@ -34,8 +36,19 @@ class Progress:
         if state.position:
             self.bar.update()
         elif self.shown:
-            row, part = state.rows[-1], self.monitor.part.replace("_", "-")
-            tqdm.write(
-                f"epoch {row['epoch']:3d}: loss {row['loss']:.4f}, {part} {self.monitor.name} "
-                f"{row[self.monitor.name]:.4f}, {row['seconds']:.1f} s"
-            )
+            tqdm.write(self._line(state))
+
+    def _line(self, state: State) -> str:
+        row, training = state.rows[-1], self.training
+        epoch, name = row["epoch"], training.monitor.name
+        parts = [f"epoch {epoch:3d}/{training.max_epochs}  loss {row['loss']:.4f}"]
+        if not math.isnan(row["held_out_nll"]) and name != "nll":
+            parts.append(f"held-out nll {row['held_out_nll']:.4f}")
+        if not math.isnan(row[name]):
+            best = " (best)" if state.best_epoch == epoch else ""
+            parts.append(f"{name} {row[name]:.4f}{best}")
+        parts.append(f"{row['seconds']:.1f} s + {row['measuring']:.1f} s measuring")
+        left = min(training.patience - (epoch - state.best_epoch), training.max_epochs - epoch)
+        if 0 < left < training.patience:
+            parts.append(f"ends in {left}")
+        return "  ".join(parts)

@@ -54,18 +54,17 @@ class State:
         self.total += loss
         self.seconds += seconds
 
-    def finish_epoch(self, monitor: str, value: float | None) -> None:
+    def finish_epoch(self, measured: Mapping[str, float], score: float) -> None:
         """Note the row of an epoch whose batches are done, and keep the weights if they are the best.
 
         Args:
-            monitor: Name of the monitor's metric.
-            value: Its value, ``None`` if it was not measured.
+            measured: What was measured of them, by name, for the row.
+            score: What is to be large; NaN if it was not measured.
         """
         row = {"epoch": self.epoch + 1, "loss": self.total / self.position}
-        row[monitor] = float("nan") if value is None else value
-        self.rows.append({**row, "seconds": self.seconds})
-        if value is not None and value > self.best:
-            self.best, self.best_epoch = value, self.epoch
+        self.rows.append({**row, **measured, "seconds": self.seconds})
+        if score > self.best:
+            self.best, self.best_epoch = score, self.epoch
             weights = self.model.state_dict()
             self.best_weights = {name: one.detach().clone() for name, one in weights.items()}
         self.position, self.total, self.seconds = 0, 0.0, 0.0

@@ -17,19 +17,20 @@ COLOUR = "#1f5a94"
 
 
 def plot_loss(history: pd.DataFrame, best_epoch: int) -> Figure:
-    """Training loss and the monitored metric by epoch, the kept epoch marked.
+    """Training loss, loss on held-out choices and the monitored metric by epoch, the kept epoch marked.
 
     Args:
         history: ``Fit.history``.
         best_epoch: ``Fit.best_epoch``.
     """
-    figure = Figure(figsize=(7, 3.2), layout="constrained")
-    loss, ndcg = figure.subplots(1, 2)
-    (monitored,) = set(history) - {"epoch", "loss", "seconds"}
-    for axes, column, title in (
-        (loss, "loss", "training objective per pair"),
-        (ndcg, monitored, f"{monitored.upper()} of held-out items"),
-    ):
+    columns = {"loss": "training objective per pair"}
+    if history["held_out_nll"].notna().any():
+        columns["held_out_nll"] = "NLL of held-out choices"
+    (monitored,) = set(history) - {"epoch", "loss", "held_out_nll", "measuring", "seconds"}
+    columns[monitored] = f"{monitored.upper()} of held-out items"
+    figure = Figure(figsize=(3.5 * len(columns), 3.2), layout="constrained")
+    every = figure.subplots(1, len(columns))
+    for axes, (column, title) in zip(every, columns.items(), strict=True):
         axes.plot(
             *history[["epoch", column]].dropna().to_numpy().T,
             marker="o",
@@ -40,7 +41,7 @@ def plot_loss(history: pd.DataFrame, best_epoch: int) -> Figure:
         axes.set(title=title, xlabel="epoch")
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.spines[["top", "right"]].set_visible(False)
-    ndcg.annotate(
+    every[-1].annotate(
         "kept", (best_epoch, 0), xycoords=("data", "axes fraction"), xytext=(3, 4),
         textcoords="offset points", color="grey",
     )  # fmt: skip
