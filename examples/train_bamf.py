@@ -1,7 +1,7 @@
 """Train BAMF on a ratings data set, evaluate it, and look at its posterior.
 
     .venv/bin/python examples/train_bamf.py --data 100k --out demo
-    .venv/bin/python examples/train_bamf.py --data path/to/ratings.csv --energy prod --combine prod
+    .venv/bin/python examples/train_bamf.py --data latest-small --as published --energy prod
 
 Writes into the output folder: metrics.json, recommendations.csv, posterior.nc (open it with
 ArviZ), attention.png, loss.png and model/ (load it with bayes_recsys.load_model).
