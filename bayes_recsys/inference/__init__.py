@@ -1,6 +1,7 @@
 """Fitting: objective, training, state."""
 
 from bayes_recsys.inference.checks import CollapseWarning, check_sites, guide_only
+from bayes_recsys.inference.exact import DivergenceWarning, nuts
 from bayes_recsys.inference.fitting import Fit, fit
 from bayes_recsys.inference.objective import Objective, Tempered
 from bayes_recsys.inference.options import Monitor, Training
@@ -10,6 +11,7 @@ from bayes_recsys.inference.state import State
 __all__ = [
     "CollapseWarning",
     "CyclicWarmup",
+    "DivergenceWarning",
     "Fit",
     "LinearWarmup",
     "Monitor",
@@ -20,4 +22,5 @@ __all__ = [
     "check_sites",
     "fit",
     "guide_only",
+    "nuts",
 ]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import ClassVar
 
 import torch
 from pyro.distributions import TorchDistribution
 from torch import Tensor
-from torch.distributions import constraints, kl_divergence
+from torch.distributions import Transform, biject_to, constraints, kl_divergence, transform_to
 from torch.distributions.kl import register_kl
 from torch.utils.weak import WeakTensorKeyDictionary
 
@@ -37,7 +38,6 @@ class ScoreRows(TorchDistribution):
     """
 
     arg_constraints: ClassVar = {}
-    support = constraints.independent(constraints.positive, 1)
     has_rsample = True
 
     def __init__(self, score: Score, present: Present, *, validate_args: bool | None = None):
@@ -45,6 +45,11 @@ class ScoreRows(TorchDistribution):
         super().__init__(
             score.batch_shape[:-1], score.batch_shape[-1:], validate_args=validate_args
         )
+
+    @property
+    def support(self) -> PositiveScores:
+        """Positive, with a place in unconstrained space for each entry that is there and no other."""
+        return PositiveScores(self.present)
 
     def expand(self, batch_shape, _instance=None) -> ScoreRows:
         new = self._get_checked_instance(ScoreRows, _instance)
@@ -92,6 +97,71 @@ class ScoreRows(TorchDistribution):
     def _of_real_rows(self, values: Tensor) -> Tensor:
         rows = self.present.rows
         return values if rows is None else values.where(rows, 0.0)
+
+
+class PositiveScores(constraints.Constraint):
+    """Tables ``[.., G, C, L]`` of positive scores, of which only the ``n`` entries that are there are free.
+
+    Samplers that move in unconstrained space (NUTS) move ``ln s [.., n]`` of these, and padding, which has no
+    density, stays 1.
+
+    Example:
+        >>> present = Present(torch.tensor([[[True, True, False]]]), n_rows=1)
+        >>> biject_to(PositiveScores(present))(torch.zeros(2))
+        tensor([[[1., 1., 1.]]])
+    """
+
+    event_dim = 1
+
+    def __init__(self, present: Present):
+        self.present = present
+        super().__init__()
+
+    def check(self, value: Tensor) -> Tensor:
+        """Of each row, ``[.., G, C]``."""
+        return (value > 0).all(-1)
+
+
+class OfEntries(Transform):
+    """``[.., n]`` numbers as the logarithms of the ``n`` scores that are there in a table ``[.., G, C, L]``.
+
+    Args:
+        present: Which are there.
+    """
+
+    domain = constraints.real_vector
+    bijective = True
+
+    def __init__(self, present: Present):
+        super().__init__()
+        self.present = present
+
+    @property
+    def codomain(self) -> PositiveScores:
+        return PositiveScores(self.present)
+
+    @cached_property
+    def place(self) -> Tensor:
+        """Of each entry in the flattened table, ``[n]``."""
+        return self.present.mask.flatten().nonzero()[:, 0]
+
+    def _call(self, x: Tensor) -> Tensor:
+        shape = self.present.shape
+        table = x.new_ones(*x.shape[:-1], shape.numel())
+        return table.index_copy(-1, self.place, x.exp()).view(*x.shape[:-1], *shape)
+
+    def _inverse(self, y: Tensor) -> Tensor:
+        return y.flatten(-3).index_select(-1, self.place).log()
+
+    def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
+        """``Σ ln s``, ``[..]``."""
+        return x.sum(-1)
+
+
+@biject_to.register(PositiveScores)
+@transform_to.register(PositiveScores)
+def _of_entries(constraint: PositiveScores) -> OfEntries:
+    return OfEntries(constraint.present)
 
 
 @register_kl(ScoreRows, ScoreRows)
