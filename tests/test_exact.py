@@ -47,11 +47,11 @@ def test_it_is_the_posterior_that_a_grid_gives(monkeypatch):
     model = make(br.models.BAMF, br.data.histories(split, max_length=2), size=1.0, embedding_dim=4)
     batch = pairs_of(model, split, 3, seed=0)
     mean, sd = integrated(model, batch, [0, 1])
-    exact = br.inference.nuts(model, split, ["3"], draws=800, warmup=200, chains=2)
+    exact = br.inference.nuts(model, split, ["3"], draws=400, warmup=150, chains=2)
     drawn = np.log(exact["posterior"]["user_attention"])
     over = ("chain", "draw", "user")
-    np.testing.assert_allclose(drawn.mean(over), mean, atol=0.15)
-    np.testing.assert_allclose(drawn.std(over), sd, rtol=0.1)
+    np.testing.assert_allclose(drawn.mean(over), mean, atol=0.2)
+    np.testing.assert_allclose(drawn.std(over), sd, rtol=0.15)
     assert not exact["sample_stats"]["diverging"].any()
     assert abs(drawn[0].mean() - drawn[1].mean()) < 0.15
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 
 import pyro
 import pyro.poutine as poutine
@@ -36,7 +37,7 @@ class CollapseWarning(UserWarning):
 def warn_of_collapse(model: Model) -> None:
     """Warn if the scores of a site are their prior: the divergence at its floor, the means apart by
     no more than a constant, and a learned width no narrower."""
-    if not model.is_random:
+    if not model.is_random or model.own_guide is not None:
         return
     summary = score_summary(model)
     at_prior = (summary["excess"] < COLLAPSED_EXCESS) & (summary["spread"] < COLLAPSED_SPREAD)
@@ -92,15 +93,20 @@ def check_sites(model: Model, batch: Batch) -> None:
     with torch.no_grad(), pyro.validation_enabled(False):
         guide = poutine.trace(model.guide).get_trace(batch)
         replayed = poutine.trace(poutine.replay(model.model, trace=guide)).get_trace(batch)
-    in_model, in_guide = (
-        {name for name in trace.stochastic_nodes if not site_is_subsample(trace.nodes[name])}
-        for trace in (replayed, guide)
-    )
+    in_model, in_guide = (set(_latent(trace)) for trace in (replayed, guide))
     if in_model != in_guide:
         raise ValueError(
             f"latent sites of model and guide differ: only in the model "
             f"{sorted(in_model - in_guide)}, only in the guide {sorted(in_guide - in_model)}"
         )
+
+
+def _latent(trace: poutine.Trace) -> Iterator[str]:
+    """Names of latent sites; what a guide draws on the way to them is none."""
+    for name in trace.stochastic_nodes:
+        node = trace.nodes[name]
+        if not site_is_subsample(node) and not node["infer"].get("is_auxiliary"):
+            yield name
 
 
 def guide_only(model: Model, batch: Batch) -> set[torch.nn.Parameter]:

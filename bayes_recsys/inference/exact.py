@@ -16,7 +16,8 @@ from bayes_recsys.data.batches import Batch, TrainingBatches
 from bayes_recsys.data.history import check_split
 from bayes_recsys.data.negatives import negative_sampler
 from bayes_recsys.data.splits import Split
-from bayes_recsys.models.base import Model, evaluating
+from bayes_recsys.models.base import Model
+from bayes_recsys.nn.modes import evaluating
 from bayes_recsys.posterior.arviz import group_of
 from bayes_recsys.streams import seed_torch, torch_seed
 from bayes_recsys.threads import one_thread

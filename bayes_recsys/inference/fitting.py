@@ -33,6 +33,7 @@ from bayes_recsys.inference.progress import Progress
 from bayes_recsys.inference.state import State
 from bayes_recsys.memory import memory_kept
 from bayes_recsys.models.base import Model
+from bayes_recsys.models.own_guide import Guide, check_guide
 from bayes_recsys.streams import seed_torch, torch_seed
 from bayes_recsys.threads import ahead, one_thread
 
@@ -65,6 +66,7 @@ def fit(
     objective: Objective = Objective(),
     training: Training = Training(),
     *,
+    guide: Guide | None = None,
     resume: Mapping[str, Any] | None = None,
     callback: Callable[[State], None] | None = None,
     progress: bool = True,
@@ -82,6 +84,10 @@ def fit(
         split: The split its histories were made from.
         objective: What is made small: likelihood, weight of the scores' terms, penalty, ELBO.
         training: How: learning rate, decay, batches, patience, monitor, seed, device.
+        guide: In place of the model's amortised guide: a function of a batch that draws the model's sites, or a
+            ``PyroModule``, whose parameters are trained too. It stays with the model
+            (``model.own_guide``): ``evaluate``, ``recommend`` and ``to_arviz`` draw from it. Of Pyro's
+            AutoGuides those of global sites.
         resume: The ``state_dict`` of a :class:`~bayes_recsys.inference.state.State` to go on from, with the
             same arguments otherwise.
         callback: Called with the :class:`~bayes_recsys.inference.state.State` after every batch, and after
@@ -116,6 +122,9 @@ def fit(
     group = Group.of(training.distributed)
     if group.size > 1:
         batches, objective = _shared(group, model, batches, objective, training)
+    if guide is not None:
+        model.own_guide = guide
+        check_guide(guide, model, first)
     state = State(model.to(training.device), make_optimizer(model, first, objective, training))
     if resume is not None:
         state.load_state_dict(resume)
@@ -126,6 +135,7 @@ def fit(
         memory_kept(),
         warnings.catch_warnings(),
         group.interrupts_noted(),
+        pyro.get_param_store().scope(),
         Progress(training, progress and group.first) as show,
     ):
         # Pyro's warning of a NaN loss; here it is an error.

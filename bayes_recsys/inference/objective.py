@@ -102,7 +102,7 @@ class Objective:
         """
         if per != 1:
             batch = replace(batch, scale=batch.scale / per)
-        with Tempered(self.weight(now), self.kl_reduction):
+        with Tempered(self.weight(now), self.kl_reduction, per=per):
             loss = (self.elbo or Trace_ELBO()).loss_and_grads(model.model, model.guide, batch)
         if self.penalty:
             trained = [p for p in model.parameters() if p.requires_grad]
@@ -120,20 +120,23 @@ class Tempered(Messenger):
     Args:
         weight: 1 is the ELBO; less is a tempered objective, no bound.
         reduction: ``"sum"`` over the history, or ``"mean"`` over each pair's valid history.
+        per: What sites outside all plates, of which there is one for all data, are divided by.
 
     Raises:
         ValueError: The weight is not positive, or the reduction is neither.
     """
 
-    def __init__(self, weight: float, reduction: str = "sum"):
+    def __init__(self, weight: float, reduction: str = "sum", *, per: float = 1.0):
         super().__init__()
         if not isinstance(weight, Real) or not (math.isfinite(weight) and weight > 0):
             raise ValueError(f"the weight of the scores' terms must be positive, not {weight!r}")
         if reduction not in KL_REDUCTIONS:
             raise ValueError(f"kl_reduction must be 'sum' or 'mean', not {reduction!r}")
-        self.weight, self.reduction = weight, reduction
+        self.weight, self.reduction, self.per = weight, reduction, per
 
     def _pyro_sample(self, msg: dict) -> None:
+        if not msg["cond_indep_stack"]:
+            msg["scale"] = msg["scale"] / self.per
         present = msg["infer"].get("present")
         if present is None or msg["is_observed"]:
             return

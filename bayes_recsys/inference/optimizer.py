@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import pyro
 import torch
 from torch import nn
 from torch.nn import Parameter
@@ -33,7 +34,8 @@ def make_optimizer(
     tables = tables_of(model)
     for table in tables:
         table.sparse = training.sparse
-    of_guide = guide_only(model, batch.to(model.device))
+    with pyro.get_param_store().scope():
+        of_guide = guide_only(model, batch.to(model.device))
     of_tables = {table.weight for table in tables} if training.sparse else set()
     rest = [p for p in model.parameters() if p not in of_tables]
     decayed = [p for p in rest if p.ndim > 1 and p not in of_guide]

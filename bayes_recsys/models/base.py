@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 
 import pyro
 import pyro.poutine as poutine
@@ -20,10 +20,16 @@ from bayes_recsys.data.history import Histories
 from bayes_recsys.likelihoods import Bernoulli, Likelihood
 from bayes_recsys.models.once import Once
 from bayes_recsys.models.options import Options
+from bayes_recsys.models.own_guide import Guide, drawn_by
 from bayes_recsys.nn.attention import Attended, Attention
+from bayes_recsys.nn.modes import evaluating
 from bayes_recsys.scores.distribution import Score
 from bayes_recsys.scores.rows import ScoreRows
+from bayes_recsys.streams import seed_torch
 from bayes_recsys.threads import side_by_side
+
+# With a guide of one's own, how many draws an expectation is the mean of.
+DRAWS = 20
 
 
 class Model(nn.Module):
@@ -49,6 +55,8 @@ class Model(nn.Module):
             :class:`~bayes_recsys.models.options.Options`.
         likelihood: What is observed: ``Bernoulli()`` until :func:`~bayes_recsys.inference.fitting.fit`
             is told another, or you set it.
+        own_guide: A guide in place of :meth:`amortised_guide`, which :func:`~bayes_recsys.inference.fitting.fit` is
+            given; ``None`` for that.
 
     Raises:
         TypeError: ``histories`` are none, or an option has no default.
@@ -79,6 +87,7 @@ class Model(nn.Module):
             raise TypeError(f"histories must be data.histories(split), not {histories!r}")
         self.histories = histories
         self.likelihood = Bernoulli()
+        self.own_guide: Guide | None = None
         self._attended = Once()
 
     @property
@@ -145,8 +154,13 @@ class Model(nn.Module):
         the parameters."""
         return self.model(batch)
 
-    def guide(self, batch: Batch) -> dict[str, Tensor]:
-        """The approximate posterior: scores with mean ``exp(energy)``.
+    def guide(self, batch: Batch) -> object:
+        """The approximate posterior: a guide of your own if :attr:`own_guide` is one, else
+        :meth:`amortised_guide`."""
+        return (self.own_guide or self.amortised_guide)(batch)
+
+    def amortised_guide(self, batch: Batch) -> dict[str, Tensor]:
+        """Scores with mean ``exp(energy)``.
 
         Returns:
             Drawn scores by site, ``[G, C, L]`` (``[G, 1, L]`` with scope ``"user"``); empty if
@@ -161,7 +175,12 @@ class Model(nn.Module):
             }
 
     def expected_logits(self, batch: Batch) -> Tensor:
-        """Logits ``[G, C]`` with every score at its expectation, ``E[s^τ]`` for ``s^τ``."""
+        """Logits ``[G, C]`` with every score at its expectation, ``E[s^τ]`` for ``s^τ``; with a guide of your
+        own, which knows no expectation, their mean over :data:`DRAWS` draws, the same in every call."""
+        if self.own_guide is not None:
+            with torch.random.fork_rng():
+                seed_torch(0, self.device)
+                return drawn_by(self, batch, DRAWS, self.device)[1].mean(0)
         attended = self.attend(batch)
         expected = {name: site.expected_log_power() for name, site in attended.items()}
         return self.logits_of(batch, attended, self.strengths(expected))
@@ -188,13 +207,19 @@ class Model(nn.Module):
             logits[rows[:, None], columns] = self.expected_logits(batch.to(self.device)).cpu()
 
         with evaluating(self):
-            side_by_side(fill, self._parts(user, item, at_once))
+            parts = self._parts(user, item, at_once)
+            if self.own_guide is None:
+                side_by_side(fill, parts)
+            else:  # Pyro keeps what is being traced in one place for all threads
+                for part in parts:
+                    fill(part)
         return logits
 
     def alike(self, user: Tensor, item: Tensor, at_once: int) -> Iterator[Tensor]:
         """Positions ``[..]`` of users with candidates ``[G, C]``, together where they have similar
         histories and no more attention entries than ``at_once``."""
-        if any(attention.over == "audience" for attention in self.attentions):
+        alone = self.own_guide is not None  # it may draw for all together
+        if alone or any(attention.over == "audience" for attention in self.attentions):
             yield from torch.arange(len(user)).split(1)
         else:
             lengths = self.histories.history.lengths[user].clamp(min=1)
@@ -266,15 +291,3 @@ def _of_similar(length: Tensor, at_once: int) -> Iterator[Tensor]:
         if end == len(ordered) or ordered[end] * (end + 1 - start) > at_once:
             yield order[start:end]
             start = end
-
-
-@contextmanager
-def evaluating(module: nn.Module) -> Iterator[None]:
-    """Without dropout, and afterwards as before."""
-    modes = {part: part.training for part in module.modules()}
-    module.eval()
-    try:
-        yield
-    finally:
-        for part, training in modes.items():
-            part.training = training

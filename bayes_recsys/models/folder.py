@@ -43,6 +43,11 @@ def save_model(model: Model, folder: str | Path) -> None:
         ModelFolderError: The path exists and is not a model folder, or an option of the model
             cannot be written as JSON.
     """
+    if model.own_guide is not None:
+        raise ModelFolderError(
+            "a guide of your own is code, which a model folder does not hold; keep "
+            "model.state_dict(), and build model and guide anew to load it"
+        )
     folder = Path(folder).resolve()
     if folder.exists() and not (folder / "options.json").is_file():
         raise ModelFolderError(f"{folder}: exists and is not a model folder; name another")

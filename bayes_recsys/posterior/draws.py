@@ -9,8 +9,10 @@ import torch
 from torch import Tensor
 
 from bayes_recsys.data.batches import Batch, candidates
-from bayes_recsys.models.base import Model, evaluating
+from bayes_recsys.models.base import Model
+from bayes_recsys.models.own_guide import drawn_by
 from bayes_recsys.nn.attention import Attended
+from bayes_recsys.nn.modes import evaluating
 from bayes_recsys.scores.distribution import Score
 from bayes_recsys.streams import seed_torch, torch_seed
 
@@ -142,15 +144,22 @@ def _parts(
     for start in range(0, draws, chunk):
         size = min(chunk, draws - start)
         seeds = None if start else [_seed_of(user, source, seed) for user in batch.user.tolist()]
-        drawn = _of_each_user(attended, laws, size, seeds)
+        if source == "posterior" and model.own_guide is not None:
+            if seeds is not None:
+                seed_torch(seeds[0], model.device)
+            drawn, logits = drawn_by(model, batch, size)
+            known = {name: drawn[name].to(model.device) for name in laws}
+        else:
+            known, logits = _of_each_user(attended, laws, size, seeds), None
         strengths = model.strengths(
             {
-                name: site.log_power(drawn[name]) if name in drawn else site.expected_log_power()
+                name: site.log_power(known[name]) if name in known else site.expected_log_power()
                 for name, site in attended.items()
             }
         )
-        logits = model.logits_of(batch, attended, strengths)
-        yield drawn, strengths, logits.expand(size, *shape).cpu()
+        if logits is None:
+            logits = model.logits_of(batch, attended, strengths)
+        yield known, strengths, logits.expand(size, *shape).cpu()
 
 
 def _of_each_user(

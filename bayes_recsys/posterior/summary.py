@@ -63,6 +63,10 @@ def score_summary(
     """
     if not model.is_random:
         raise ValueError("the model is deterministic: it has no scores to summarise")
+    if model.own_guide is not None:
+        raise ValueError(
+            "divergences are known of the amortised guide alone, and the model has a guide of its own"
+        )
     if min(users, items) < 1:
         raise ValueError(f"users and items must be at least 1, not {users} and {items}")
     rng = stream("score summary", seed)
