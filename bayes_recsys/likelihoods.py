@@ -136,7 +136,7 @@ class BradleyTerry(Likelihood):
             raise ValueError("negatives must be a whole number of at least 1, not None")
 
     def observe(self, logits: Tensor, batch: Batch) -> None:
-        """The site ``"preference"``."""
+        """The site ``"preference"``. Without labels it is drawn, not observed."""
         if batch.negatives < 1:
             raise ValueError("BradleyTerry needs a training batch, each positive with negatives")
         logits = logits.unflatten(-1, (-1, 1 + batch.negatives))
@@ -144,7 +144,8 @@ class BradleyTerry(Likelihood):
         difference = logits[..., :1] - logits[..., 1:]
         preferred = dist.Bernoulli(logits=difference).mask(mask).to_event(1)
         with pyro.plate("positive", difference.shape[-2], dim=-1):
-            pyro.sample("preference", preferred, obs=torch.ones_like(difference))
+            seen = None if batch.label is None else torch.ones_like(difference)
+            pyro.sample("preference", preferred, obs=seen)
 
     def log_likelihood(self, logits: Tensor) -> Tensor:
         """``ln σ(x_pos - x_neg)``: ``[.., P, n]``."""

@@ -1,7 +1,8 @@
-"""What does another prior change? The same BAMF with three families of prior.
+"""What does another prior change? The same model with three families of prior.
 
     .venv/bin/python examples/swap_priors.py
     .venv/bin/python examples/swap_priors.py --data latest-small --epochs 100
+    .venv/bin/python examples/swap_priors.py --model DRNet --guide weibull --prior gamma
 
 Prints of each how it ranks, how probable it finds held-out choices (nats a pair; less is better), and by
 how much the data narrowed its scores.
@@ -16,6 +17,30 @@ import torch
 
 import bayes_recsys as br
 
+MODELS = {
+    "BAMF": br.models.BAMF,
+    "NAIS": br.models.NAIS,
+    "association": br.models.Association,
+    "DRNet": br.models.DRNet,
+    "DELF": br.models.DELF,
+}
+FAMILIES: dict[str, type[br.LogNormal | br.Gamma | br.Weibull]] = {
+    "lognormal": br.LogNormal,
+    "gamma": br.Gamma,
+    "weibull": br.Weibull,
+}
+
+
+def build(name: str, histories: br.data.Histories, guide: str, prior: str) -> br.models.Model:
+    """A model whose user's (or only) attention has these scores."""
+    # NAIS compares every target with the history, so that its scores are of pairs.
+    scope = "interaction" if name == "NAIS" else "user"
+    scores = br.Scores(FAMILIES[guide]("learned"), FAMILIES[prior](1.0), scope=scope)
+    torch.manual_seed(0)
+    if name == "BAMF":
+        return br.models.BAMF(histories, user_scores=scores)
+    return MODELS[name](histories, scores=scores)
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -23,18 +48,19 @@ def main() -> None:
         "--data", help="name of a data set, ratings file or folder (default: made up)"
     )
     parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--model", choices=MODELS, default="BAMF")
+    parser.add_argument("--guide", choices=FAMILIES, default="lognormal", help="learned width")
+    parser.add_argument("--prior", choices=FAMILIES, nargs="+", default=list(FAMILIES))
     options = parser.parse_args()
     ratings = br.data.load(options.data) if options.data else br.data.synthetic().interactions
     split = br.data.split(ratings, seed=0)
     training = br.Training(learning_rate=1e-2, max_epochs=options.epochs)
 
     rows = {}
-    for prior in (br.LogNormal(scale=1.0), br.Gamma(scale=1.0), br.Weibull(scale=1.0)):
-        torch.manual_seed(0)
-        scores = br.Scores(guide=br.LogNormal("learned"), prior=prior)
-        model = br.models.BAMF(br.data.histories(split), user_scores=scores)
+    for prior in options.prior:
+        model = build(options.model, br.data.histories(split), options.guide, prior)
         br.fit(model, split, training=training, progress=False)
-        rows[repr(prior)] = {
+        rows[f"{options.guide} guide, {prior} prior"] = {
             "ndcg@10": br.evaluate(model, split, ks=(10,)).per_user["ndcg@10"].mean(),
             "nll": br.predictive_nll(model, split).mean(),
             "contraction": br.score_summary(model)["contraction"].mean(),

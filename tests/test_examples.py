@@ -88,6 +88,8 @@ REFUSED = [
     ("--guide point --kl-warmup 3", "--kl-warmup means nothing"),
     ("--guide point --kl-reduction sum", "--kl-reduction means nothing"),
     ("--guide point --scope user", "--scope means nothing"),
+    ("--item-guide gamma", "which are not random here"),
+    ("--guide point --item-prior gamma", "--item-prior means nothing"),
     ("--guide point --sides both", "--sides means nothing"),
     ("--guide point --prior-mean learned", "--prior-mean means nothing"),
     ("--guide point --guide-scale 1", "--guide-scale means nothing"),
@@ -185,10 +187,13 @@ def test_a_file_without_titles_or_header(script, tmp_path):
 
 
 class TestScriptsToCopy:
-    def test_swap_priors(self, script, folder, capsys):
-        script("swap_priors", "--data", folder, "--epochs", 2)
+    @pytest.mark.filterwarnings("ignore:the scores of")
+    @pytest.mark.parametrize("model", ["BAMF", "NAIS", "association", "DRNet", "DELF"])
+    def test_swap_priors(self, model, script, folder, capsys):
+        given = ["--guide", "weibull", "--prior", "gamma", "lognormal"]
+        script("swap_priors", "--data", folder, "--epochs", 1, "--model", model, *given)
         printed = capsys.readouterr().out
-        assert all(f"{prior}(scale=1.0)" in printed for prior in ("LogNormal", "Gamma", "Weibull"))
+        assert all(f"weibull guide, {prior} prior" in printed for prior in ("gamma", "lognormal"))
 
     def test_why_this_item(self, script, folder, capsys):
         script("why_this_item", "--data", folder, "--user", 7, "--epochs", 2)

@@ -197,6 +197,15 @@ def test_what_the_paper_leaves_open_may_be_given():
     assert setting.objective.penalty == 0.1
 
 
+def test_each_side_has_its_own_families():
+    more = "--scope interaction --guide gamma --prior weibull --item-guide weibull"
+    values = parse(["--data", "synthetic", *more.split()]).setting.options.values
+    assert values["user_scores"].guide == br.Gamma("learned")
+    assert values["user_scores"].prior == br.Weibull(1.0)
+    assert values["item_scores"].guide == br.Weibull("learned")
+    assert values["item_scores"].prior == br.Weibull(1.0)
+
+
 def test_random_scores_on_both_sides_do_not_multiply_unless_asked(histories):
     scores = br.Scores(scope="interaction")
     both = {"user_scores": scores, "item_scores": scores}

@@ -5,6 +5,7 @@ from bayes_recsys.inference.exact import DivergenceWarning, nuts
 from bayes_recsys.inference.fitting import Fit, fit
 from bayes_recsys.inference.objective import Objective, Tempered
 from bayes_recsys.inference.options import Monitor, Training
+from bayes_recsys.inference.predictive import predictive
 from bayes_recsys.inference.schedules import CyclicWarmup, LinearWarmup
 from bayes_recsys.inference.state import State
 
@@ -23,4 +24,5 @@ __all__ = [
     "fit",
     "guide_only",
     "nuts",
+    "predictive",
 ]
