@@ -7,13 +7,14 @@ defined in the running program; nothing is imported.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from bayes_recsys.storage import write_whole
 
 
 class RecordError(ValueError):
@@ -114,13 +115,7 @@ def write_json(value: Any, path: str | Path) -> None:
     """Write JSON, complete or not at all: beside the file, then renamed."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_name(f".{path.name}-{os.getpid()}")
-    try:
-        scratch.write_text(json.dumps(value, indent=1) + "\n")
-        os.replace(scratch, path)
-    except BaseException:
-        scratch.unlink(missing_ok=True)
-        raise
+    write_whole(path, (json.dumps(value, indent=1) + "\n").encode())
 
 
 def read_json(path: str | Path) -> Any:

@@ -1,7 +1,9 @@
 """Trees, ArviZ and pictures."""
 
+import shutil
 import subprocess
 import sys
+from collections import namedtuple
 
 import numpy as np
 import pytest
@@ -268,3 +270,19 @@ def test_loss_picture(histories, split, tmp_path):
         br.models.BAMF(histories), split, training=br.Training(max_epochs=2), progress=False
     )
     plot_loss(fitted.history, fitted.best_epoch).savefig(tmp_path / "l.png")
+
+
+def test_a_full_disk_is_met_before_writing(histories, tmp_path, monkeypatch):
+    """And what stood there stays."""
+    model = make(br.models.BAMF, histories)
+    tree = br.posterior_tree(model, ["3"], draws=10)
+    br.save_tree(tree, tmp_path / "a.nc")
+    br.save_posterior(model, ["3", "4"], tmp_path / "b.nc", draws=10)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    room = namedtuple("Room", "total used free")(10**9, 10**9, 5000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: room)
+    with pytest.raises(OSError, match="no room for .* MB"):
+        br.save_tree(tree, tmp_path / "a.nc")
+    with pytest.raises(OSError, match="no room for .* MB"):
+        br.save_posterior(model, ["3", "4"], tmp_path / "b.nc", draws=10)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before

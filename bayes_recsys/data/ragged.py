@@ -44,6 +44,17 @@ class Ragged:
         torch.cumsum(lengths, 0, out=offsets[1:])
         return cls(offsets, values)
 
+    def check(self, n_rows: int, n_values: int) -> None:
+        """Refuse what is no table of so many rows of codes below ``n_values`` (``ValueError``)."""
+        offsets, values = self.offsets, self.values
+        whole = not (offsets.is_floating_point() or values.is_floating_point())
+        if offsets.shape != (n_rows + 1,) or values.ndim != 1 or not whole:
+            raise ValueError(f"not {n_rows} rows of codes")
+        if offsets[0] != 0 or offsets[-1] != len(values) or (offsets.diff() < 0).any():
+            raise ValueError("rows that do not begin where the one before ends")
+        if len(values) and (values.min() < 0 or values.max() >= n_values):
+            raise ValueError(f"codes beyond {n_values}")
+
     def kept(self, keep: Tensor) -> Ragged:
         """Those values that a mask ``[offsets[-1]]`` says."""
         lengths = torch.bincount(self.rows[keep], minlength=len(self))

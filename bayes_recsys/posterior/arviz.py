@@ -22,6 +22,7 @@ from xarray.backends import H5NetCDFStore
 from bayes_recsys.models.base import Model
 from bayes_recsys.posterior.draws import Draws, draw
 from bayes_recsys.posterior.recommendations import recommend
+from bayes_recsys.storage import check_room
 
 USER_DIMS = ("chain", "draw", "user")
 TARGET_DIMS = (*USER_DIMS, "item")
@@ -103,7 +104,8 @@ def save_posterior(
         path: The file.
         progress: Show a progress bar (in a terminal).
 
-    The other arguments and what is raised are those of :func:`posterior_tree`.
+    The other arguments and what is raised are those of :func:`posterior_tree`; and ``OSError`` where the disk
+    has no room.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -118,6 +120,7 @@ def save_posterior(
         with h5netcdf.File(written, "w") as file, bar:
             H5NetCDFStore(file).set_attributes(_about(model))
             for user, tree in bar:
+                check_room(path.parent, sum(group.nbytes for group in tree.children.values()))
                 for name, group in tree.children.items():
                     inside = name if len(users) == 1 else f"{user}/{name}"
                     store = H5NetCDFStore(file.create_group(inside))
@@ -207,9 +210,15 @@ def to_arviz(
 
 def save_tree(tree: xr.DataTree, path: str | Path) -> None:
     """Write a tree as NetCDF, complete or not at all. Read it with ``xarray.open_datatree`` or
-    ``arviz.from_netcdf``."""
+    ``arviz.from_netcdf``.
+
+    Raises:
+        OSError: The disk has no room for it.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    # Asked before: HDF5 does not survive a disk that is full.
+    check_room(path.parent, sum(node.dataset.nbytes for node in tree.subtree))
     with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
         tree.to_netcdf(Path(scratch, path.name), engine="h5netcdf")
         os.replace(Path(scratch, path.name), path)
