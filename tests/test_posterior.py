@@ -281,8 +281,8 @@ def test_a_full_disk_is_met_before_writing(histories, tmp_path, monkeypatch):
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     room = namedtuple("Room", "total used free")(10**9, 10**9, 5000)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: room)
-    with pytest.raises(OSError, match="no room for .* MB"):
+    with pytest.raises(OSError, match=r"no room for .* MB"):
         br.save_tree(tree, tmp_path / "a.nc")
-    with pytest.raises(OSError, match="no room for .* MB"):
+    with pytest.raises(OSError, match=r"no room for .* MB"):
         br.save_posterior(model, ["3", "4"], tmp_path / "b.nc", draws=10)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
