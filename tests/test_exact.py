@@ -66,7 +66,7 @@ def test_plain_nuts_moves_what_is_there_alone(small):
     batch = max(batches.epoch(1), key=lambda one: int((~one.history_mask).sum()))
     assert (~batch.history_mask).any()
     pyro.set_rng_seed(0)
-    mcmc = MCMC(NUTS(model.model), num_samples=40, warmup_steps=40, disable_progbar=True)
+    mcmc = MCMC(NUTS(model.model), num_samples=25, warmup_steps=25, disable_progbar=True)
     mcmc.run(batch)
     drawn = mcmc.get_samples()["user_attention"]
     assert (drawn[:, ~batch.history_mask[:, None]] == 1).all()

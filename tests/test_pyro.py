@@ -21,13 +21,13 @@ class TestEveryModel:
         model = make(kind, histories, **options)
         batch = next(iter(batches(split, histories).epoch(1)))
         batch = replace(batch, mask=batch.mask & (torch.rand(batch.mask.shape) < 0.8))
-        drawn = br.inference.predictive(model, batch, draws=400, source=source)
+        drawn = br.inference.predictive(model, batch, draws=100, source=source)
         label = drawn.pop("label")
         assert (label.isnan() == ~batch.mask).all()
         assert set(label[label.isfinite()].tolist()) <= {0.0, 1.0}
         if not model.is_random:
             expected = model.expected_logits(batch).sigmoid()[batch.mask]
-            assert (label.mean(0)[batch.mask] - expected).abs().max() < 0.15
+            assert (label.mean(0)[batch.mask] - expected).abs().max() < 0.25
         for name, site in model.attend(batch).items():
             if site.attention.is_random:
                 assert (drawn.pop(name).isnan() == ~site.mask).all()
