@@ -47,7 +47,7 @@ def test_it_is_the_posterior_that_a_grid_gives(monkeypatch):
     model = make(br.models.BAMF, br.data.histories(split, max_length=2), size=1.0, embedding_dim=4)
     batch = pairs_of(model, split, 3, seed=0)
     mean, sd = integrated(model, batch, [0, 1])
-    exact = br.inference.nuts(model, split, ["3"], draws=400, warmup=150, chains=2)
+    exact = br.inference.nuts(model, split, ["3"], draws=300, warmup=100, chains=2)
     drawn = np.log(exact["posterior"]["user_attention"])
     over = ("chain", "draw", "user")
     np.testing.assert_allclose(drawn.mean(over), mean, atol=0.2)
@@ -66,7 +66,7 @@ def test_plain_nuts_moves_what_is_there_alone(small):
     batch = max(batches.epoch(1), key=lambda one: int((~one.history_mask).sum()))
     assert (~batch.history_mask).any()
     pyro.set_rng_seed(0)
-    mcmc = MCMC(NUTS(model.model), num_samples=25, warmup_steps=25, disable_progbar=True)
+    mcmc = MCMC(NUTS(model.model), num_samples=30, warmup_steps=40, disable_progbar=True)
     mcmc.run(batch)
     drawn = mcmc.get_samples()["user_attention"]
     assert (drawn[:, ~batch.history_mask[:, None]] == 1).all()

@@ -218,8 +218,7 @@ class Model(nn.Module):
     def alike(self, user: Tensor, item: Tensor, at_once: int) -> Iterator[Tensor]:
         """Positions ``[..]`` of users with candidates ``[G, C]``, together where they have similar
         histories and no more attention entries than ``at_once``."""
-        alone = self.own_guide is not None  # it may draw for all together
-        if alone or any(attention.over == "audience" for attention in self.attentions):
+        if any(attention.over == "audience" for attention in self.attentions):
             yield from torch.arange(len(user)).split(1)
         else:
             lengths = self.histories.history.lengths[user].clamp(min=1)

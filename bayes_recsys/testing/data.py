@@ -89,5 +89,7 @@ def rows_of(ragged: Ragged) -> list[list[int]]:
 
 
 def with_history(histories: Histories, rows: list[list[int]]) -> Histories:
-    """The same but for the users' histories."""
-    return replace(histories, history=ragged(rows))
+    """The same but for the users' histories, and the audiences that follow from them."""
+    history = ragged(rows)
+    audience = Ragged.from_pairs(history.values, history.rows, histories.n_items)
+    return replace(histories, history=history, audience=audience)
