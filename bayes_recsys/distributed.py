@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext, redirect_stdout
 from dataclasses import dataclass
+from types import FrameType
 
 import torch
 import torch.distributed as dist
@@ -88,7 +89,7 @@ class Group:
     def agreed(self, stopped: str | None) -> str | None:
         """Why training ends, the same in all: what the first process says, or that any was interrupted."""
         if self.size == 1:
-            return stopped
+            return "interrupted" if self.interrupted else stopped
         every: list[tuple] = [()] * self.size
         dist.all_gather_object(every, (stopped, self.interrupted))
         if any(interrupted for _, interrupted in every):
@@ -132,14 +133,18 @@ class Group:
         return extra.tolist()
 
     @contextmanager
-    def interrupts_noted(self) -> Iterator[None]:
-        """Of several processes, Ctrl-C and SIGTERM are noted, to be acted upon where all do: one that left
-        between two messages would leave the others waiting. One alone is interrupted as ever."""
-        if self.size == 1 or threading.current_thread() is not threading.main_thread():
+    def interrupts_noted(self, wanted: bool = False) -> Iterator[None]:
+        """Ctrl-C and SIGTERM are noted, to be acted upon between two batches: of several processes, one that left
+        between two messages would leave the others waiting; and where it is wanted. Else they are as ever. A second
+        one ends at once."""
+        main = threading.current_thread() is threading.main_thread()
+        if not main or (self.size == 1 and not wanted):
             yield
             return
 
-        def note(*_) -> None:
+        def note(number: int, frame: FrameType | None) -> None:
+            if self.interrupted:
+                raise KeyboardInterrupt
             self.interrupted = True
 
         before = {one: signal.signal(one, note) for one in (signal.SIGINT, signal.SIGTERM)}

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 import bayes_recsys as br
-from bayes_recsys.inference import State
+from bayes_recsys.inference import Checkpoint, State
 
 
 def main() -> None:
@@ -32,23 +32,17 @@ def main() -> None:
     split = br.data.split(ratings, seed=0)
     torch.manual_seed(0)
     model = br.models.BAMF(br.data.histories(split))
-    options.state.parent.mkdir(parents=True, exist_ok=True)
 
-    def keep(state: State) -> None:
-        """Called after every batch; write it beside and rename, so that it is never half."""
-        if state.position % 10 == 0:  # every tenth batch, and after every epoch
-            scratch = options.state.with_suffix(".part")
-            torch.save(state.state_dict(), scratch)
-            scratch.replace(options.state)
+    def stop(state: State) -> None:
+        """Called after every batch and every epoch."""
         if state.position == 0 and state.epoch == options.stop_after:
             state.stopped = "asked to"
 
-    before = None
     if options.state.exists():
-        before = torch.load(options.state, weights_only=True)
-        print(f"going on after {len(before['rows'])} epochs and {before['position']} batches")
+        print(f"going on from {options.state}")
+    keep = Checkpoint(options.state, every=10)  # written every ten batches, and when interrupted
     training = br.Training(learning_rate=1e-2, max_epochs=options.epochs)
-    fit = br.fit(model, split, training=training, resume=before, callback=keep)
+    fit = br.fit(model, split, training=training, checkpoint=keep, callback=stop)
     print(f"ended: {fit.stopped}; kept epoch {fit.best_epoch} of {len(fit.history)}")
     if fit.stopped in ("epochs", "patience"):
         options.state.unlink()

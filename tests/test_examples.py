@@ -1,6 +1,8 @@
 """The examples as a user runs them, at toy size."""
 
 import json
+import os
+import signal
 from dataclasses import dataclass
 
 import numpy as np
@@ -186,6 +188,37 @@ def test_a_file_without_titles_or_header(script, tmp_path):
     assert "title" not in pd.read_csv(tmp_path / "o" / "recommendations.csv")
 
 
+def test_an_interrupted_run_is_gone_on_from(script, folder, tmp_path, monkeypatch, capsys):
+    """It ends with a status that says so; its folder refuses another run, and takes the rest of this one."""
+    given = ["train_bamf", "--data", folder, "--epochs", 3, "--out"]
+    script(*given, tmp_path / "straight")
+    capsys.readouterr()
+    state = br.inference.State
+    step = state.step
+
+    def interrupted(self, *arguments):
+        step(self, *arguments)
+        if (self.epoch, self.position) == (1, 2):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(state, "step", interrupted)
+    with pytest.raises(SystemExit, match="interrupted: the same command with --resume"):
+        script(*given, tmp_path / "run")
+    monkeypatch.undo()
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["checkpoint.pt"]
+    with pytest.raises(SystemExit):
+        script(*given, tmp_path / "run")
+    assert "an interrupted run is there" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        script(*given, tmp_path / "elsewhere", "--resume")
+    assert "no interrupted run left" in capsys.readouterr().err
+    script(*given, tmp_path / "run", "--resume")
+    assert not (tmp_path / "run" / "checkpoint.pt").exists()
+    one, other = (br.load_model(tmp_path / name / "model") for name in ("straight", "run"))
+    for a, b in zip(one.parameters(), other.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
 class TestScriptsToCopy:
     @pytest.mark.filterwarnings("ignore:the scores of")
     @pytest.mark.parametrize("model", ["BAMF", "NAIS", "association", "DRNet", "DELF"])
@@ -221,6 +254,6 @@ class TestScriptsToCopy:
             script("stop_and_resume", *given)
             assert not (tmp_path / name).exists()
             lines = capsys.readouterr().out.splitlines()
-            losses.append([line.rsplit(",", 1)[0] for line in lines if line.startswith("epoch")])
+            losses.append([one.split(" s + ")[0][:50] for one in lines if one.startswith("epoch")])
         assert len(losses[0]) == 3
         assert losses[0] == losses[1]

@@ -26,6 +26,8 @@ from bayes_recsys.models.bamf import CHOICES
 from bayes_recsys.nn import COMBINES, ENERGIES
 
 DATA = (*DATASETS, "synthetic")
+# What an interrupted run leaves in its folder.
+CHECKPOINT = "checkpoint.pt"
 LIKELIHOODS = {"bernoulli": Bernoulli, "bradley-terry": BradleyTerry}
 MODEL, OBJECTIVE, TRAINING = Options(BAMF, {}).values, Objective(), Training()
 
@@ -39,12 +41,14 @@ class Command:
         setting: Model and training.
         max_length: Longest history.
         out: Folder for what is written.
+        resume: Whether to go on from the checkpoint that an interrupted run left there.
     """
 
     ratings: argparse.Namespace
     setting: Setting
     max_length: int
     out: Path
+    resume: bool = False
 
 
 def parse(arguments: list[str] | None = None) -> Command:
@@ -58,7 +62,7 @@ def parse(arguments: list[str] | None = None) -> Command:
         setting = Setting(_model(options).check(), objective, training)
     except (TypeError, ValueError) as error:
         parser.error(str(error))
-    return Command(options, setting, options.max_length, options.out)
+    return Command(options, setting, options.max_length, options.out, options.resume)
 
 
 def bamf_parser() -> argparse.ArgumentParser:
@@ -77,6 +81,11 @@ def bamf_parser() -> argparse.ArgumentParser:
         choices=NAMED,
         help="BAMF as its paper has it, or as its authors' code has it, which differ from each other and "
         "from the defaults",
+    )
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on from where an interrupted run with this --out was",
     )
     _add_model(parser.add_argument_group("model"))
     add_scores(parser.add_argument_group("scores"))
@@ -207,5 +216,12 @@ def _check_files(options: argparse.Namespace) -> None:
         )
     if options.min_rating is not None and options.data == "synthetic":
         raise ValueError("--min-rating: the synthetic data has no ratings")
+    left = options.out / CHECKPOINT
+    if options.resume and not left.exists():
+        raise ValueError(f"--resume: no interrupted run left {left}")
+    if left.exists() and not options.resume:
+        raise ValueError(
+            f"--out {options.out}: an interrupted run is there; go on from it by --resume, or delete {left}"
+        )
     if options.out.exists() and not options.out.is_dir():
         raise ValueError(f"--out {options.out}: is a file, not a folder")

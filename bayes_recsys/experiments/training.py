@@ -19,9 +19,10 @@ from bayes_recsys.distributed import Group, launched
 from bayes_recsys.evaluation.probability import predictive_nll
 from bayes_recsys.evaluation.protocols import PROTOCOLS
 from bayes_recsys.evaluation.ranking import evaluate
-from bayes_recsys.experiments.options import Command
+from bayes_recsys.experiments.options import CHECKPOINT, Command
 from bayes_recsys.experiments.ratings import load_ratings
 from bayes_recsys.experiments.settings import Setting
+from bayes_recsys.inference.checkpoint import Checkpoint
 from bayes_recsys.inference.fitting import Fit, fit
 from bayes_recsys.likelihoods import Bernoulli, BradleyTerry
 from bayes_recsys.models.base import Model
@@ -33,11 +34,7 @@ from bayes_recsys.posterior.recommendations import recommend
 from bayes_recsys.posterior.summary import score_summary
 from bayes_recsys.records import write_json
 
-ENDINGS = {
-    "epochs": "all epochs done",
-    "patience": "no more improvement",
-    "interrupted": "interrupted",
-}
+ENDINGS = {"epochs": "all epochs done", "patience": "no more improvement"}
 SHOWN = ("hr@10", "ndcg@10", "precision@10", "recall@10", "map@10")
 OBSERVATIONS = {Bernoulli: "pair", BradleyTerry: "comparison"}
 
@@ -50,10 +47,18 @@ def run(command: Command) -> None:
         data = synthetic(seed=seed).interactions if is_made_up else load_ratings(ratings)
         training = replace(command.setting.training, distributed=distributed)
         setting = replace(command.setting, training=training)
-        train(data, setting, max_length=command.max_length, out=command.out)
+        keep = Checkpoint(command.out / CHECKPOINT)
+        train(data, setting, max_length=command.max_length, out=command.out, checkpoint=keep)
 
 
-def train(data: Interactions, setting: Setting, *, max_length: int, out: Path) -> None:
+def train(
+    data: Interactions,
+    setting: Setting,
+    *,
+    max_length: int,
+    out: Path,
+    checkpoint: Checkpoint | None = None,
+) -> None:
     """Fit, evaluate and look; print what is found.
 
     Of several processes all train and rank, and the first one does the rest.
@@ -66,11 +71,11 @@ def train(data: Interactions, setting: Setting, *, max_length: int, out: Path) -
         setting: Model, objective and training.
         max_length: Longest history.
         out: Folder for what is written.
+        checkpoint: Where training is kept until it is done.
 
     Raises:
         ValueError: There is no test item.
-        KeyboardInterrupt: Interrupted before the first epoch was finished; later, the best weights so
-            far are evaluated.
+        KeyboardInterrupt: Training was interrupted; the checkpoint has it.
     """
     seed, distributed = setting.training.seed, setting.training.distributed
     group = Group.of(distributed)
@@ -80,9 +85,18 @@ def train(data: Interactions, setting: Setting, *, max_length: int, out: Path) -
     if not len(parts.test):
         raise ValueError("no user has enough interactions (6) for a test item")
     out.mkdir(parents=True, exist_ok=True)
-    outcome = fit(model, parts, setting.objective, setting.training)
-    if not outcome.best_epoch:
-        raise KeyboardInterrupt("before the first epoch was finished: nothing was written")
+    try:
+        outcome = fit(model, parts, setting.objective, setting.training, checkpoint=checkpoint)
+    except FloatingPointError:
+        if checkpoint is not None:  # there is nothing to go on to
+            checkpoint.path.unlink(missing_ok=True)
+        raise
+    if outcome.stopped == "interrupted":
+        raise KeyboardInterrupt(
+            "the same command with --resume goes on from here"
+            if checkpoint is not None
+            else "nothing was written"
+        )
     epochs = len(outcome.history)
     print(f"\nended: {ENDINGS[outcome.stopped]}; kept epoch {outcome.best_epoch} of {epochs}")
     if group.first:
@@ -105,6 +119,8 @@ def train(data: Interactions, setting: Setting, *, max_length: int, out: Path) -
     report = about(data, setting, outcome, max_length) | figures
     write_json(report, out / "metrics.json")
     look(model, out, seed)
+    if checkpoint is not None:
+        checkpoint.path.unlink(missing_ok=True)
     print(f"Written to {out}: {', '.join(sorted(p.name for p in out.iterdir()))}")
 
 

@@ -1,5 +1,6 @@
 """Fitting: objective, training, state."""
 
+from bayes_recsys.inference.checkpoint import Checkpoint, CheckpointError
 from bayes_recsys.inference.checks import CollapseWarning, check_sites, guide_only
 from bayes_recsys.inference.exact import DivergenceWarning, nuts
 from bayes_recsys.inference.fitting import Fit, fit
@@ -10,6 +11,8 @@ from bayes_recsys.inference.schedules import CyclicWarmup, LinearWarmup
 from bayes_recsys.inference.state import State
 
 __all__ = [
+    "Checkpoint",
+    "CheckpointError",
     "CollapseWarning",
     "CyclicWarmup",
     "DivergenceWarning",

@@ -20,6 +20,7 @@ from bayes_recsys.data.negatives import negative_sampler
 from bayes_recsys.data.splits import Split
 from bayes_recsys.distributed import Group
 from bayes_recsys.evaluation.held_out import HeldOutLoss
+from bayes_recsys.inference.checkpoint import Checkpoint
 from bayes_recsys.inference.checks import (
     check_arguments,
     check_sites,
@@ -67,6 +68,7 @@ def fit(
     training: Training = Training(),
     *,
     guide: Guide | None = None,
+    checkpoint: Checkpoint | None = None,
     resume: Mapping[str, Any] | None = None,
     callback: Callable[[State], None] | None = None,
     progress: bool = True,
@@ -88,6 +90,8 @@ def fit(
             ``PyroModule``, whose parameters are trained too. It stays with the model
             (``model.own_guide``): ``evaluate``, ``recommend`` and ``to_arviz`` draw from it. Of Pyro's
             AutoGuides those of global sites.
+        checkpoint: A file that the run is kept in, and goes on from if it is there. Ctrl-C and SIGTERM then end
+            training after the batch under way, and the file has it.
         resume: The ``state_dict`` of a :class:`~bayes_recsys.inference.state.State` to go on from, with the
             same arguments otherwise.
         callback: Called with the :class:`~bayes_recsys.inference.state.State` after every batch, and after
@@ -105,6 +109,11 @@ def fit(
         FloatingPointError: The loss or the weights are no longer finite; the model has its best weights so far.
     """
     check_arguments(model, split, objective, training)
+    if checkpoint is not None:
+        if resume is not None:
+            raise ValueError("give checkpoint, which resumes by itself, or resume, not both")
+        checkpoint.describe(model, split, objective, training)
+        resume = checkpoint.load()
     check_tempering(model.is_random, objective)
     training.monitor.check(split)
     check_split(model.histories, split)
@@ -134,13 +143,14 @@ def fit(
         torch.random.fork_rng(),
         memory_kept(),
         warnings.catch_warnings(),
-        group.interrupts_noted(),
+        group.interrupts_noted(wanted=checkpoint is not None),
         pyro.get_param_store().scope(),
         Progress(training, progress and group.first) as show,
     ):
         # Pyro's warning of a NaN loss; here it is an error.
         warnings.filterwarnings("ignore", "Encountered NaN: loss", UserWarning)
-        reports = [show] if callback is None or not group.first else [show, callback]
+        callbacks = [one for one in (callback, checkpoint) if one is not None]
+        reports = [show, *(callbacks if group.first else [])]
         try:
             check_sites(model, first.to(model.device))
             while state.stopped is None and not _has_ended(state, training):
@@ -149,6 +159,8 @@ def fit(
                 state.stopped = group.agreed(state.stopped)
                 _measure(state, training, split, held_out, reports, group)
                 state.stopped = group.agreed(state.stopped)
+            if checkpoint is not None and group.first:
+                checkpoint.write(state)
         except KeyboardInterrupt:
             state.stopped = "interrupted"
         finally:
@@ -220,8 +232,10 @@ def _train_epoch(
         state.step(loss, time.perf_counter() - started)
         for report in reports:
             report(state)
-        if state.stopped is not None and group.size == 1:
-            return
+        if group.size == 1:
+            state.stopped = group.agreed(state.stopped)
+            if state.stopped is not None:
+                return
     if not all(parameter.isfinite().all() for parameter in trained):
         raise FloatingPointError(
             f"parameters are no longer finite after epoch {number}: lower learning_rate or raise "
