@@ -179,6 +179,8 @@ def picture(results: dict[str, list[dict]]) -> Figure:
         "sampled": "NDCG@10, 1:99", "nll": "test NLL a pair", "kl": "KL a training pair",
         "contraction": "contraction", "effective": "even attention\n(bar: posterior, mark: prior)",
     }  # fmt: skip
+    there = pd.concat(map(pd.DataFrame, results.values()))
+    panels = {c: title for c, title in panels.items() if c in there and there[c].notna().any()}
     figure = Figure(figsize=(13, 0.9 + 0.32 * len(results)), layout="constrained")
     for axes, (column, title) in zip(
         figure.subplots(1, len(panels), sharey=True), panels.items(), strict=True

@@ -48,11 +48,11 @@ def test_it_is_the_posterior_that_a_grid_gives(monkeypatch):
     batch = pairs_of(model, split, 3, seed=0)
     mean, sd = integrated(model, batch, [0, 1])
     exact = br.inference.nuts(model, split, ["3"], draws=300, warmup=100, chains=2)
-    drawn = np.log(exact["posterior"]["user_attention"])
+    drawn = np.log(exact.posterior["user_attention"])
     over = ("chain", "draw", "user")
     np.testing.assert_allclose(drawn.mean(over), mean, atol=0.2)
     np.testing.assert_allclose(drawn.std(over), sd, rtol=0.15)
-    assert not exact["sample_stats"]["diverging"].any()
+    assert not exact.sample_stats["diverging"].any()
     assert abs(drawn[0].mean() - drawn[1].mean()) < 0.15
 
 
@@ -95,9 +95,9 @@ def test_every_model_with_random_scores(kind, options, small):
     assert torch.equal(state, torch.get_rng_state())
     assert [p.requires_grad for p in model.parameters()] == before
     again = br.inference.nuts(model, split, ["5"], draws=6, warmup=6, chains=1)
-    for name, values in again["posterior"].data_vars.items():
+    for name, values in again.posterior.data_vars.items():
         assert np.isfinite(values).any()
-        np.testing.assert_array_equal(values, exact["5"]["posterior"][name])
+        np.testing.assert_array_equal(values, exact["5"].posterior[name])
 
 
 def test_the_free_entries_are_those_that_are_there():
@@ -121,5 +121,9 @@ def test_what_cannot_be_is_refused(small):
         br.inference.nuts(br.models.FISM(histories), split, ["3"])
     with pytest.raises(ValueError, match="chains must be"):
         br.inference.nuts(br.models.BAMF(histories), split, ["3"], chains=0)
+    with pytest.raises(ValueError, match="draws must be a whole number of at least 4"):
+        br.inference.nuts(br.models.BAMF(histories), split, ["3"], draws=3)
+    with pytest.raises(TypeError, match="nuts needs a Split, not Histories"):
+        br.inference.nuts(br.models.BAMF(histories), histories, ["3"])
     with pytest.raises(KeyError, match="unknown user"):
         br.inference.nuts(br.models.BAMF(histories), split, ["nobody"])

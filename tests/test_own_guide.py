@@ -134,7 +134,39 @@ def test_what_cannot_be_trained_is_refused(split, histories):
 
     with pytest.raises(ValueError, match=r"calls pyro\.param\('width'\)"):
         br.fit(model, split, training=TRAINING, guide=stray, progress=False)
+    with pytest.raises(ValueError, match="would call itself"):
+        br.fit(model, split, training=TRAINING, guide=model.guide, progress=False)
+
+    def unscaled(batch):
+        site = model.attend(batch)["user_attention"]
+        law = ScoreRows(br.LogNormal(0.3).distribution(site.energy), site.present)
+        with pyro.plate("block", len(batch.user), dim=-2), pyro.plate("c", 1, dim=-1):
+            return pyro.sample("user_attention", law)
+
+    with pytest.raises(ValueError, match="is not scaled as the model's"):
+        br.fit(model, split, training=TRAINING, guide=unscaled, progress=False)
+    with pytest.raises(TypeError, match="function of a batch"):
+        br.fit(model, split, training=TRAINING, guide=Shifted, progress=False)
     with pytest.raises(TypeError, match="function of a batch"):
         br.fit(model, split, training=TRAINING, guide="AutoNormal", progress=False)
     with pytest.raises(ValueError, match="latent sites of model and guide differ"):
         br.fit(model, split, training=TRAINING, guide=lambda batch: None, progress=False)
+    # Refused, they leave the model as it was.
+    assert model.own_guide is None
+    assert br.evaluate(model, split).per_user.notna().all(axis=None)
+
+
+def test_a_guide_can_be_given_and_taken_back(split, histories):
+    model = br.models.BAMF(histories)
+    once = br.Training(max_epochs=1, pairs=600)
+    guides = [Shifted(model), lambda batch: draw_scores(model, batch, br.LogNormal(0.3))]
+    for guide in (*guides, guides[0]):
+        br.fit(model, split, training=once, guide=guide, progress=False)
+        assert model.own_guide is guide
+    with pytest.raises(ValueError, match="would call itself"):
+        br.fit(model, split, training=once, guide=model.guide, progress=False)
+    assert model.own_guide is guides[0]
+    for guide in (model.amortised_guide, None):
+        br.fit(model, split, training=once, guide=guides[1], progress=False)
+        br.fit(model, split, training=once, guide=guide, progress=False)
+        assert model.own_guide is None

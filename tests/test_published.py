@@ -178,6 +178,9 @@ def test_the_public_code_is_another(capsys):
         ("--kl-weight 0.01", "--kl-weight contradicts"),
         ("--kl-warmup 3", "--kl-warmup contradicts"),
         ("--energy dot", "concat and prod"),
+        ("--negatives 1", "--negatives contradicts"),
+        ("--max-length 10", "--max-length contradicts"),
+        ("--prior-mean learned", "contextual, or constant"),
         ("--guide point --prior point", "random scores"),
     ],
 )

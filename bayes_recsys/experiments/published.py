@@ -81,6 +81,7 @@ SIDES_OF_PAPER = {
     "prior_scale": 1.0,
     "prior_mean": "contextual",
 }
+MAX_LENGTH = 400
 NAMED: dict[str, dict[str, Any]] = {
     "published": {
         **SIDES_OF_PAPER,
@@ -109,8 +110,11 @@ OPEN = {
     "published": {"energy", "guide_scale", "prior_scale", "prior_mean", "patience"},
     "public-code": {"energy", "combine", "guide_scale", "prior_scale", "patience"},
 }
-# What it does not speak of, and means something else with.
-FOREIGN = {"published": ("kl_warmup", "sparse"), "public-code": ("kl_warmup", "sparse", "values")}
+# What it does not speak of.
+FOREIGN = {
+    "published": ("kl_warmup", "sparse", "negatives"),
+    "public-code": ("kl_warmup", "sparse", "values", "dropout", "penalty"),
+}
 
 
 def fill_in(options: argparse.Namespace) -> None:
@@ -123,12 +127,18 @@ def fill_in(options: argparse.Namespace) -> None:
     if name is None:
         return
     values = NAMED[name]
-    closed = (*(set(values) - OPEN[name]), *FOREIGN[name])
-    for one in sorted(closed):
+    for one in sorted({*(set(values) - OPEN[name]), *FOREIGN[name]}):
         if getattr(options, one) is not None:
             raise ValueError(
-                f"--{one.replace('_', '-')} contradicts --as {name}, which says it; leave out one of them"
+                f"--{one.replace('_', '-')} contradicts --as {name}, which says what it is or has no such "
+                "thing; leave out one of them"
             )
+    if options.max_length != MAX_LENGTH:
+        raise ValueError(
+            f"--max-length contradicts --as {name}, which cuts histories at {MAX_LENGTH}"
+        )
+    if options.prior_mean == "learned":
+        raise ValueError(f"--prior-mean learned contradicts --as {name}: contextual, or constant")
     if name == "published" and options.energy == "dot":
         raise ValueError("--energy dot contradicts --as published: the paper has concat and prod")
     if options.guide == "point":

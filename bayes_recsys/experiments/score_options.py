@@ -90,11 +90,12 @@ def _side(
     families_of = {"guide": guide, "prior": prior or guide}
     if len({name == "point" for name in families_of.values()}) > 1:
         raise ValueError(
-            "--guide and --prior contradict: point has no latent scores; use it for both"
+            "guide and prior contradict (--guide, --prior, --item-guide, --item-prior): point has no latent "
+            "scores; use it for both of a side"
         )
     if guide == "point":
         if random:
-            raise ValueError(f"{as_flag(random[0])} means nothing with --guide point")
+            raise ValueError(f"{as_flag(random[0])} means nothing with a guide of point")
         return Point()
     scales = {"guide": options.guide_scale, "prior": options.prior_scale}
     drawn = {}

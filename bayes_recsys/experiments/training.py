@@ -26,7 +26,7 @@ from bayes_recsys.inference.checkpoint import Checkpoint
 from bayes_recsys.inference.fitting import Fit, fit
 from bayes_recsys.likelihoods import Bernoulli, BradleyTerry
 from bayes_recsys.models.base import Model
-from bayes_recsys.models.folder import save_model
+from bayes_recsys.models.folder import check_target, save_model
 from bayes_recsys.posterior.arviz import posterior_tree, save_tree
 from bayes_recsys.posterior.plots import plot_attention, plot_loss
 from bayes_recsys.posterior.predictive import Posterior
@@ -84,6 +84,7 @@ def train(
     print(data, parts, sep="\n")
     if not len(parts.test):
         raise ValueError("no user has enough interactions (6) for a test item")
+    check_target(out / "model")
     out.mkdir(parents=True, exist_ok=True)
     try:
         outcome = fit(model, parts, setting.objective, setting.training, checkpoint=checkpoint)

@@ -99,6 +99,14 @@ def check_sites(model: Model, batch: Batch) -> None:
             f"latent sites of model and guide differ: only in the model "
             f"{sorted(in_model - in_guide)}, only in the guide {sorted(in_guide - in_model)}"
         )
+    for name in in_model:
+        ours, theirs = (torch.as_tensor(trace.nodes[name]["scale"]) for trace in (replayed, guide))
+        if not torch.allclose(*torch.broadcast_tensors(ours.double(), theirs.double())):
+            raise ValueError(
+                f"the guide's {name!r} is not scaled as the model's, so that their terms would not meet: draw "
+                "it within poutine.scale(scale=batch.scale), and with scope 'user' within "
+                "poutine.scale(scale=batch.share[:, None]) too"
+            )
 
 
 def _latent(trace: poutine.Trace) -> Iterator[str]:

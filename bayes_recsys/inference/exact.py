@@ -5,6 +5,8 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable
 from dataclasses import replace
+from numbers import Integral
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +20,7 @@ from bayes_recsys.data.negatives import negative_sampler
 from bayes_recsys.data.splits import Split
 from bayes_recsys.models.base import Model
 from bayes_recsys.nn.modes import evaluating
-from bayes_recsys.posterior.arviz import group_of
+from bayes_recsys.posterior.arviz import as_arviz, group_of
 from bayes_recsys.streams import seed_torch, torch_seed
 from bayes_recsys.threads import one_thread
 
@@ -37,7 +39,7 @@ def nuts(
     chains: int = 2,
     seed: int = 0,
     progress: bool = False,
-) -> xr.DataTree:
+) -> Any:
     """Draws from the exact posterior of users' scores given their training pairs, the networks held as they
     are: what :func:`~bayes_recsys.posterior.arviz.posterior_tree`'s guide approximates.
 
@@ -52,20 +54,21 @@ def nuts(
         model: A fitted model with random scores.
         split: The split of its histories.
         users: User ids.
-        draws: Draws of each chain, after ``warmup`` of its own.
+        draws: Draws of each chain, at least 4, after ``warmup`` of its own.
         warmup: Draws in which step size and mass are adapted.
         chains: How many, at least 1; two or more let ArviZ compute R-hat.
         seed: Seed of negatives and draws.
         progress: Show Pyro's progress bar.
 
     Returns:
-        Groups ``posterior``, each site ``(chain, draw, user, history)`` with scope ``"user"``, else ``(chain, draw,
-        user, pair, entry)``, and ``sample_stats`` with ``diverging``. Of several users each has a tree of their own,
-        the child of their id.
+        As :func:`~bayes_recsys.posterior.arviz.to_arviz`, for the installed ArviZ; for several users a dictionary
+        by user id. Groups ``posterior``, each site ``(chain, draw, user, history)`` with scope ``"user"``, else
+        ``(chain, draw, user, pair, entry)``, and ``sample_stats`` with ``diverging``.
 
     Raises:
         KeyError: A user is unknown.
-        ValueError: The model has no random scores, is of another split, or a number is below 1.
+        ValueError: The model has no random scores or is of another split, or a number is too small.
+        TypeError: ``model`` or ``split`` is none.
 
     Warns:
         DivergenceWarning: Some transitions diverged: raise ``warmup``.
@@ -75,14 +78,17 @@ def nuts(
         >>> split = br.data.split(br.data.synthetic(n_users=20, n_items=50, seed=0).interactions)
         >>> model = br.models.BAMF(br.data.histories(split), embedding_dim=8)
         >>> exact = nuts(model, split, ["3"], draws=10, warmup=10)
-        >>> dict(exact["posterior"]["user_attention"].sizes)
+        >>> dict(exact.posterior["user_attention"].sizes)
         {'chain': 2, 'draw': 10, 'user': 1, 'history': 9}
     """
+    for what, kind in ((model, Model), (split, Split)):
+        if not isinstance(what, kind):
+            raise TypeError(f"nuts needs a {kind.__name__}, not {type(what).__name__}")
     if not model.is_random:
         raise ValueError("every attention of the model is Point(): there are no scores to draw")
-    for name, value in (("draws", draws), ("warmup", warmup), ("chains", chains)):
-        if value < 1:
-            raise ValueError(f"{name} must be at least 1, not {value}")
+    for name, value, least in (("draws", draws, 4), ("warmup", warmup, 1), ("chains", chains, 1)):
+        if not isinstance(value, Integral) or value < least:
+            raise ValueError(f"{name} must be a whole number of at least {least}, not {value!r}")
     check_split(model.histories, split)
     trees = {}
     trained = {p: p.requires_grad for p in model.parameters()}
@@ -101,7 +107,7 @@ def nuts(
         finally:
             for parameter, required in trained.items():
                 parameter.requires_grad_(required)
-    return next(iter(trees.values())) if len(trees) == 1 else xr.DataTree(children=trees)
+    return as_arviz(trees)
 
 
 def pairs_of(model: Model, split: Split, user: int, seed: int) -> Batch:

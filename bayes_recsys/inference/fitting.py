@@ -14,7 +14,7 @@ import pyro
 import torch
 from pyro.infer import RenyiELBO
 
-from bayes_recsys.data.batches import TrainingBatches
+from bayes_recsys.data.batches import Batch, TrainingBatches
 from bayes_recsys.data.history import check_split
 from bayes_recsys.data.negatives import negative_sampler
 from bayes_recsys.data.splits import Split
@@ -34,7 +34,7 @@ from bayes_recsys.inference.progress import Progress
 from bayes_recsys.inference.state import State
 from bayes_recsys.memory import memory_kept
 from bayes_recsys.models.base import Model
-from bayes_recsys.models.own_guide import Guide, check_guide
+from bayes_recsys.models.own_guide import Guide, check_guide, give_guide
 from bayes_recsys.streams import seed_torch, torch_seed
 from bayes_recsys.threads import ahead, one_thread
 
@@ -89,7 +89,7 @@ def fit(
         guide: In place of the model's amortised guide: a function of a batch that draws the model's sites, or a
             ``PyroModule``, whose parameters are trained too. It stays with the model
             (``model.own_guide``): ``evaluate``, ``recommend`` and ``to_arviz`` draw from it. Of Pyro's
-            AutoGuides those of global sites.
+            AutoGuides those of global sites. ``None`` is the amortised guide, whatever the model had before.
         checkpoint: A file that the run is kept in, and goes on from if it is there. Ctrl-C and SIGTERM then end
             training after the batch under way, and the file has it.
         resume: The ``state_dict`` of a :class:`~bayes_recsys.inference.state.State` to go on from, with the
@@ -109,36 +109,25 @@ def fit(
         FloatingPointError: The loss or the weights are no longer finite; the model has its best weights so far.
     """
     check_arguments(model, split, objective, training)
+    check_tempering(model.is_random, objective)
+    training.monitor.check(split)
+    check_split(model.histories, split)
     if checkpoint is not None:
         if resume is not None:
             raise ValueError("give checkpoint, which resumes by itself, or resume, not both")
         checkpoint.describe(model, split, objective, training)
         resume = checkpoint.load()
-    check_tempering(model.is_random, objective)
-    training.monitor.check(split)
-    check_split(model.histories, split)
     model.likelihood = objective.likelihood
-    batches = TrainingBatches(
-        positives=split.items_by_user("train"),
-        histories=model.histories,
-        sampler=negative_sampler(split, training.negatives_exclude),
-        negatives=objective.likelihood.negatives,
-        pairs=training.pairs,
-        seed=training.seed,
-    )
+    batches = _batches(model, split, objective, training)
     held_out = HeldOutLoss(split, objective.likelihood.negatives)
     first = next(batches.epoch(1))
     group = Group.of(training.distributed)
     if group.size > 1:
         batches, objective = _shared(group, model, batches, objective, training)
-    if guide is not None:
-        model.own_guide = guide
-        check_guide(guide, model, first)
+    _take_guide(model, guide, first)
     state = State(model.to(training.device), make_optimizer(model, first, objective, training))
     if resume is not None:
-        state.load_state_dict(resume)
-        if state.rows and training.monitor.name not in state.rows[0]:
-            raise ValueError(f"resume: that run was not monitored by {training.monitor.name}")
+        _go_on(state, resume, training)
     with (
         torch.random.fork_rng(),
         memory_kept(),
@@ -164,14 +153,54 @@ def fit(
         except KeyboardInterrupt:
             state.stopped = "interrupted"
         finally:
-            state.restore_best()
-            for table in tables_of(model):
-                table.sparse = False
-            model.cpu().eval()
+            _end(state)
     if group.first:
         warn_of_collapse(model)
     columns = ["epoch", "loss", "held_out_nll", training.monitor.name, "measuring", "seconds"]
     return Fit(model, pd.DataFrame(state.rows, columns=columns), state.best_epoch, state.stopped)
+
+
+def _batches(
+    model: Model, split: Split, objective: Objective, training: Training
+) -> TrainingBatches:
+    return TrainingBatches(
+        positives=split.items_by_user("train"),
+        histories=model.histories,
+        sampler=negative_sampler(split, training.negatives_exclude),
+        negatives=objective.likelihood.negatives,
+        pairs=training.pairs,
+        seed=training.seed,
+    )
+
+
+def _go_on(state: State, kept: Mapping[str, Any], training: Training) -> None:
+    """From where another run was."""
+    state.load_state_dict(kept)
+    if state.rows and training.monitor.name not in state.rows[0]:
+        raise ValueError(f"resume: that run was not monitored by {training.monitor.name}")
+
+
+def _take_guide(model: Model, guide: Guide | None, batch: Batch) -> None:
+    """Train this guide, or the amortised one; what is refused leaves the model as it was."""
+    before = model.own_guide
+    give_guide(model, guide)
+    if guide is None:
+        return
+    try:
+        check_guide(guide, model, batch)
+        with pyro.get_param_store().scope():
+            check_sites(model, batch)
+    except BaseException:
+        give_guide(model, before)
+        raise
+
+
+def _end(state: State) -> None:
+    """Leave the model with its best weights, as it was given."""
+    state.restore_best()
+    for table in tables_of(state.model):
+        table.sparse = False
+    state.model.cpu().eval()
 
 
 def _shared(

@@ -184,6 +184,11 @@ class Training:
             )
         if not isinstance(self.seed, Integral) or self.seed < 0:
             raise ValueError(f"seed must be a whole number of at least 0, not {self.seed!r}")
+        for name in ("sparse", "distributed"):
+            if not isinstance(getattr(self, name), bool):
+                raise TypeError(f"{name} must be True or False, not {getattr(self, name)!r}")
+        if not isinstance(self.device, str):
+            raise TypeError(f"device must be a name like 'cpu', not {self.device!r}")
         try:
             torch.empty(0, device=self.device)
         except (RuntimeError, AssertionError) as error:
@@ -208,8 +213,8 @@ class Training:
         ``Objective(penalty=λ)``, and all else its default), stopped by the leave-one-out item.
 
         BAMF's paper gives no step size, no λ and no patience; 5 epochs is its public code's. It first ranked every
-        five epochs with averaged draws (``monitor=Monitor(every=5, draws=10)``), later every epoch with expected
-        scores, the default.
+        five epochs with averaged draws (``monitor=Monitor(every=5, draws=10)``, with ``patience=25``, which counts
+        epochs), later every epoch with expected scores, the default.
         """
         return cls(
             learning_rate=learning_rate,

@@ -46,6 +46,11 @@ def predictive(
         >>> predictive(model, batch, draws=7)["label"].shape
         torch.Size([7, 1, 2])
     """
+    if not isinstance(batch, Batch):
+        raise TypeError(
+            f"a batch is needed, of data.TrainingBatches(..).epoch(1) or data.candidates(..), not "
+            f"{type(batch).__name__}"
+        )
     if source not in ("posterior", "prior"):
         raise ValueError(f"source must be 'posterior' or 'prior', not {source!r}")
     if draws < 1:

@@ -102,8 +102,10 @@ class State:
         try:
             self.model.load_state_dict(state["model"])
             self.optimizer.load_state_dict(state["optimizer"])
-        except (RuntimeError, ValueError) as error:
-            raise ValueError(f"this is the state of another model's run: {error}") from error
+        except (KeyError, RuntimeError, ValueError) as error:
+            raise ValueError(
+                f"this is the state of another model's run, or of another optimiser: {error}"
+            ) from error
         best = state["best_weights"]
         self.best_weights = best and {name: one.clone() for name, one in best.items()}
         self.rows = [dict(row) for row in state["rows"]]

@@ -180,6 +180,8 @@ class BAMF(Model):
         """
         if energy not in ("concat", "prod"):
             raise ValueError(f"the paper's energy is 'concat' or 'prod', not {energy!r}")
+        if prior_mean not in ("contextual", "constant"):
+            raise ValueError(f"prior_mean is 'contextual' or 'constant' here, not {prior_mean!r}")
         scores = Scores(guide, prior, scope="interaction", prior_mean=prior_mean)
         return cls(
             histories,

@@ -66,8 +66,7 @@ def save_model(model: Model, folder: str | Path) -> None:
             "model.state_dict(), and build model and guide anew to load it"
         )
     folder = Path(folder).resolve()
-    if folder.exists() and not _is_ours(folder):
-        raise ModelFolderError(f"{folder}: exists and is not a model folder; name another")
+    check_target(folder)
     contents = {
         "weights.pt": _written(lambda file: torch.save(model.state_dict(), file)),
         "options.json": (json.dumps(_about(model), indent=2) + "\n").encode(),
@@ -85,6 +84,12 @@ def save_model(model: Model, folder: str | Path) -> None:
         manifest = {"format": FORMAT, "files": files}
         write_whole(folder / MANIFEST, (json.dumps(manifest, indent=2) + "\n").encode())
         _clean(folder, {one["file"] for one in files.values()})
+
+
+def check_target(folder: Path) -> None:
+    """Refuse to write a model where something else is (``ModelFolderError``)."""
+    if folder.exists() and not _is_ours(folder):
+        raise ModelFolderError(f"{folder}: exists and is not a model folder; name another")
 
 
 def _is_ours(folder: Path) -> bool:
@@ -108,7 +113,7 @@ def _manifest(folder: Path) -> dict | None:
 
 def _clean(folder: Path, kept: set[str]) -> None:
     for path in folder.iterdir():
-        if OURS.fullmatch(path.name) and path.name not in kept:
+        if OURS.fullmatch(path.name) and path.name not in kept and path.is_file():
             path.unlink(missing_ok=True)
 
 

@@ -21,6 +21,24 @@ if TYPE_CHECKING:
 Guide = Callable[[Batch], object]
 
 
+def give_guide(model: Model, guide: Guide | None) -> None:
+    """Have a model drawn by this guide, by its amortised one if it is ``None`` or that very one.
+
+    Raises:
+        ValueError: It is ``model.guide``, which calls it.
+    """
+    owner, function = getattr(guide, "__self__", None), getattr(guide, "__func__", None)
+    if owner is model and function is type(model).guide:
+        raise ValueError(
+            "guide=model.guide would call itself; for the model's own leave guide out, or give "
+            "model.amortised_guide"
+        )
+    if owner is model and function is type(model).amortised_guide:
+        guide = None
+    del model.own_guide  # a module is kept elsewhere than a function
+    model.own_guide = guide
+
+
 def check_guide(guide: Guide, model: Model, batch: Batch) -> None:
     """Call a guide once, and refuse what cannot be trained on batches of other users each time.
 
@@ -29,7 +47,7 @@ def check_guide(guide: Guide, model: Model, batch: Batch) -> None:
         ValueError: It has parameters outside torch modules, or is an AutoGuide of sites whose size is a
             batch's.
     """
-    if not callable(guide):
+    if not callable(guide) or isinstance(guide, type):
         raise TypeError(f"guide must be a function of a batch, or a module, not {guide!r}")
     with (
         pyro.get_param_store().scope(),

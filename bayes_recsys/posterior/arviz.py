@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import h5netcdf
 import numpy as np
@@ -201,7 +202,11 @@ def to_arviz(
         >>> dict(posterior.posterior["user_attention"].sizes)
         {'chain': 1, 'draw': 10, 'user': 1, 'history': 9}
     """
-    trees = dict(_trees(model, users, items, k=k, draws=draws, seed=seed))
+    return as_arviz(dict(_trees(model, users, items, k=k, draws=draws, seed=seed)))
+
+
+def as_arviz(trees: dict[str, xr.DataTree]) -> Any:
+    """Trees by user as the installed ArviZ wants them; one alone by itself."""
     arviz = import_arviz()
     if int(arviz.__version__.split(".")[0]) < 1:
         trees = {user: arviz.InferenceData.from_datatree(tree) for user, tree in trees.items()}
