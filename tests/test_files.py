@@ -221,3 +221,23 @@ def test_files_are_the_same_in_pieces(piece, tmp_path, monkeypatch):
     ):
         with pytest.raises(DataError, match=message):
             read_ratings(write(tmp_path, {"bad.csv": bad}) / "bad.csv")
+
+
+@pytest.mark.parametrize("timed", [True, False])
+def test_a_pair_that_was_liked_and_is_no_more_is_no_positive(timed, tmp_path):
+    """What is the last of a pair is asked before whether it is enough."""
+    rows = [
+        ("a", "x", 5, 1),
+        ("a", "y", 1, 2),
+        ("a", "x", 1, 9),
+        ("a", "y", 5, 5),
+        ("b", "x", 4, 3),
+    ]
+    frame = pd.DataFrame(rows, columns=["user", "item", "rating", "timestamp"])
+    if not timed:
+        frame = frame.drop(columns="timestamp")
+    frame.to_csv(tmp_path / "r.csv", index=False)
+    with pytest.warns(DataWarning, match=r"2 repeated \(user, item\) pair"):
+        data = read_ratings(tmp_path / "r.csv", min_rating=3)
+    pairs = zip(data.user_ids[data.user], data.item_ids[data.item], strict=True)
+    assert set(pairs) == {("a", "y"), ("b", "x")}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from bayes_recsys.data.interactions import DataError, Interactions, from_frame
+from bayes_recsys.data.interactions import DataError, Interactions, from_frame, last_of_each
 from bayes_recsys.data.tables import check_present, numeric, read_table, split_lines
 
 # Header names understood without being told, the first that is present wins.
@@ -66,7 +66,7 @@ def read_ratings(
         user, item: Names of the id columns; by default the usual ones are looked for
             (``user_id``, ``userId``, ``user``; ``item_id``, ``movieId``, ``item``, ..).
         columns: Names of all columns, in order, of a file that has no header.
-        min_rating: Keep rows of at least this ``rating`` (or ``weight``, plays in Last.fm).
+        min_rating: Keep pairs whose last row has at least this ``rating`` (or ``weight``, plays in Last.fm).
         name: What to call the data set in reports; the file or folder name by default.
 
     Raises:
@@ -109,6 +109,8 @@ def read_ratings(
         if rating is None:
             wanted = " or ".join(map(repr, RATING_NAMES))
             raise DataError(f"{ratings_path}: min_rating needs a column {wanted}")
+        # A pair that was rated 5 and later 1 is no positive: which is the last comes first.
+        frame = last_of_each(frame, user, item, timestamp, name or path.stem)
         frame = frame[numeric(frame, rating, ratings_path) >= min_rating]
         if frame.empty:
             raise DataError(f"{ratings_path}: no row has a {rating} of at least {min_rating}")

@@ -148,6 +148,26 @@ def from_frame(
     )
 
 
+def last_of_each(
+    frame: pd.DataFrame, user: str, item: str, timestamp: str | None, name: str
+) -> pd.DataFrame:
+    """The last row of each (user, item) pair, by time, else by row, in the order of the rows.
+
+    Warns:
+        DataWarning: A pair occurs more than once.
+    """
+    ordered = frame.sort_values(timestamp, kind="stable") if timestamp else frame
+    repeated = ordered.duplicated([user, item], keep="last")
+    if not repeated.any():
+        return frame
+    warnings.warn(
+        f"{name}: {repeated.sum()} repeated (user, item) pair(s); the last of each is kept",
+        DataWarning,
+        stacklevel=3,
+    )
+    return frame.loc[~repeated.reindex(frame.index)]
+
+
 def _encode(ids: pd.Series) -> tuple[np.ndarray, np.ndarray]:
     """Codes ``[n]`` and the vocabulary of ids as text ``[V]``, in numeric order if all are whole
     numbers and in text order otherwise."""
