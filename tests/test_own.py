@@ -232,3 +232,15 @@ def test_a_site_cannot_bear_the_name_of_something_else(histories, split):
 
     with pytest.raises(ValueError, match="an attention site cannot be called 'logit'"):
         br.fit(Renamed(histories), split, progress=False)
+
+
+@pytest.mark.parametrize("how", [lambda x: x[:1], lambda x: x[..., None], lambda x: x.sum(), list])
+def test_logits_of_a_wrong_shape_are_refused(how, histories, split):
+    """Though they would broadcast."""
+
+    class Odd(br.models.GMF):
+        def logits(self, batch, contexts):
+            return how(super().logits(batch, contexts))
+
+    with pytest.raises(ValueError, match=r"Odd\.logits\(batch, contexts\) must return a tensor"):
+        br.fit(Odd(histories), split, training=br.Training(max_epochs=1), progress=False)

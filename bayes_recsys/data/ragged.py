@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -112,3 +113,14 @@ class Ragged:
         """Row and value as one rising number, and its place value."""
         width = int(self.values.max()) + 1
         return width, self.rows * width + self.values
+
+
+def of_similar(length: Tensor, at_once: int) -> Iterator[Tensor]:
+    """Positions ``[..]`` of similar ``length [n]``, so many together that padded to the longest they have no
+    more than ``at_once`` entries (a single one may exceed it)."""
+    order = length.argsort(stable=True)
+    ordered, start = length[order].tolist(), 0
+    for end in range(1, len(ordered) + 1):
+        if end == len(ordered) or ordered[end] * (end + 1 - start) > at_once:
+            yield order[start:end]
+            start = end

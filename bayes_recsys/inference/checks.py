@@ -79,8 +79,8 @@ def check_sites(model: Model, batch: Batch) -> None:
     """Refuse a pair whose latent sites differ; Pyro only warns, and trains the wrong thing.
 
     Raises:
-        ValueError: A latent site of the model is missing in the guide, or the reverse, or a site has the
-            name of something else.
+        ValueError: A latent site of the model is missing in the guide, or the reverse, is scaled otherwise, or has
+            the name of something else.
     """
     with torch.no_grad():
         names = set(model.attend(batch))

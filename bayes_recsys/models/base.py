@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from bayes_recsys.data.batches import Batch, candidates
 from bayes_recsys.data.history import Histories
+from bayes_recsys.data.ragged import of_similar
 from bayes_recsys.likelihoods import Bernoulli, Likelihood
 from bayes_recsys.models.once import Once
 from bayes_recsys.models.options import Options
@@ -135,6 +136,9 @@ class Model(nn.Module):
 
         Returns:
             Logits ``[G, C]``.
+
+        Raises:
+            ValueError: :meth:`logits` returned another shape.
         """
         self._announce_parameters()
         with poutine.scale(scale=batch.scale), pyro.plate("block", len(batch.user), dim=-2):
@@ -146,6 +150,7 @@ class Model(nn.Module):
                 else:
                     log_power[name] = site.expected_log_power()
             logits = self.logits_of(batch, attended, self.strengths(log_power))
+            self._check(logits, batch)
             self.likelihood.observe(logits, batch)
         return logits
 
@@ -222,7 +227,7 @@ class Model(nn.Module):
             yield from torch.arange(len(user)).split(1)
         else:
             lengths = self.histories.history.lengths[user].clamp(min=1)
-            yield from _of_similar(lengths * item.shape[1], at_once)
+            yield from of_similar(lengths * item.shape[1], at_once)
 
     def _parts(self, user: Tensor, item: Tensor, at_once: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Users and candidates ``[G, C]`` in parts ``[..], [..]`` of so many attention entries: users of
@@ -235,12 +240,21 @@ class Model(nn.Module):
                 entries = self.histories.audience.lengths[item[rows[0]]]
                 if "history" in over:
                     entries = entries.maximum(lengths[rows])
-                parts = _of_similar(entries, at_once)
+                parts = of_similar(entries, at_once)
             else:
                 most = at_once // (int(lengths[rows].max()) * len(rows))
                 parts = torch.arange(item.shape[1]).split(max(1, most))
             for columns in parts:
                 yield rows, columns
+
+    def _check(self, logits: Tensor, batch: Batch) -> None:
+        """Refuse what would broadcast against labels, unnoticed."""
+        shape = getattr(logits, "shape", ())
+        if shape[-2:] != batch.item.shape:
+            raise ValueError(
+                f"{type(self).__name__}.logits(batch, contexts) must return a tensor [G, C], here "
+                f"{list(batch.item.shape)}, not {list(shape) or type(logits).__name__}"
+            )
 
     def _announce_parameters(self) -> None:
         """Show the parameters to ``pyro.infer.SVI``, which trains what it sees in the trace.
@@ -279,14 +293,3 @@ def _sample(
     # Scale outermost: plates would each multiply and divide what they find inside.
     with poutine.scale(scale=share), plate(f"{name}_candidate", site.present.n_rows, dim=-1):
         return pyro.sample(name, rows, infer={"present": site.present})
-
-
-def _of_similar(length: Tensor, at_once: int) -> Iterator[Tensor]:
-    """Positions ``[..]`` of similar ``length [n]``, so many together that padded to the longest they have no
-    more than ``at_once`` entries (a single one may exceed it)."""
-    order = length.argsort(stable=True)
-    ordered, start = length[order].tolist(), 0
-    for end in range(1, len(ordered) + 1):
-        if end == len(ordered) or ordered[end] * (end + 1 - start) > at_once:
-            yield order[start:end]
-            start = end
