@@ -11,6 +11,7 @@ how much the data narrowed its scores.
 from __future__ import annotations
 
 import argparse
+import sys
 
 import pandas as pd
 import torch
@@ -69,4 +70,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (br.data.DataError, ValueError) as error:
+        sys.exit(f"error: {error}")

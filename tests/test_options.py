@@ -155,3 +155,34 @@ def test_wrong_kinds_of_arguments_are_named(build, message, histories, split):
 def test_contradictory_scores_are_named(options, message):
     with pytest.raises(ValueError, match=message):
         br.Scores(**options)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "message"),
+    [
+        (br.models.BAMF, {"hidden": "16"}, "BAMF: hidden must be a number, not '16'"),
+        (br.models.BAMF, {"beta": None}, "beta must be a number, not None"),
+        (br.models.BAMF, {"tau": True}, "tau must be a number, not True"),
+        (br.models.BAMF, {"energy": 3}, "energy must be text, not 3"),
+        (br.models.DRNet, {"layers": 8}, "layers must be a sequence"),
+        (br.models.DRNet, {"layers": "64"}, "layers must be a sequence"),
+        (br.models.DRNet, {"norm": "no"}, "norm must be True or False"),
+    ],
+)
+def test_another_kind_of_option_is_named(kind, options, message, histories):
+    with pytest.raises(TypeError, match=message):
+        kind(histories, **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"learning_rate": "1e-3"}, "learning_rate must be a number, not '1e-3'"),
+        ({"weight_decay": "0"}, "weight_decay must be a number"),
+        ({"sparse": "no"}, "sparse must be True or False"),
+        ({"device": None}, "device must be a name"),
+    ],
+)
+def test_another_kind_of_training_is_named(options, message):
+    with pytest.raises(TypeError, match=message):
+        br.Training(**options)

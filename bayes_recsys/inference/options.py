@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from numbers import Integral
+from numbers import Integral, Real
 
 import torch
 from torch import Tensor
@@ -25,7 +25,7 @@ LOSS = "nll"
 
 def _check_whole(**values: int) -> None:
     for name, value in values.items():
-        if not isinstance(value, Integral) or value < 1:
+        if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
             raise ValueError(f"{name} must be a whole number of at least 1, not {value!r}")
 
 
@@ -171,6 +171,10 @@ class Training:
 
     def __post_init__(self) -> None:
         _check_whole(pairs=self.pairs, max_epochs=self.max_epochs, patience=self.patience)
+        for name in ("learning_rate", "weight_decay"):
+            value = getattr(self, name)
+            if not isinstance(value, Real) and not (value is None and name == "weight_decay"):
+                raise TypeError(f"{name} must be a number, not {value!r}")
         if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
             raise ValueError(f"learning_rate must be positive, not {self.learning_rate}")
         decay = self.weight_decay

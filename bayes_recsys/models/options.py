@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,8 @@ class Options:
         values: Options by name. Lists become tuples.
 
     Raises:
-        TypeError: The constructor has no such option.
+        TypeError: The constructor has no such option, or its default is a number, text, a truth value or a
+            sequence and what is given is not.
 
     Example:
         >>> import bayes_recsys as br
@@ -54,6 +56,8 @@ class Options:
             raise TypeError(f"{self.model.__name__}: {error}") from None
         bound.apply_defaults()
         _, _, *named = bound.arguments.items()
+        for name, value in named:
+            _check_kind(self.model, name, _plain(value))
         object.__setattr__(self, "values", {name: _plain(value) for name, value in named})
 
     @classmethod
@@ -116,6 +120,22 @@ class Options:
         defaults = Options(self.model, {}).values
         given = [f"{k}={v!r}" for k, v in self.values.items() if v != defaults[k]]
         return f"{self.model.__name__}({', '.join(given)})"
+
+
+def _check_kind(model: type[nn.Module], name: str, value: Any) -> None:
+    """Refuse text for a number and the like, by the kind of the default."""
+    default = inspect.signature(model.__init__).parameters[name].default
+    kinds = {
+        bool: (bool, "True or False"),
+        Real: (Real, "a number"),
+        str: (str, "text"),
+        Sequence: ((list, tuple), "a sequence like (64, 32)"),
+    }
+    for kind, (wanted, words) in kinds.items():
+        if isinstance(default, kind):
+            if not isinstance(value, wanted) or (kind is Real and isinstance(value, bool)):
+                raise TypeError(f"{model.__name__}: {name} must be {words}, not {value!r}")
+            return
 
 
 def _plain(value: Any) -> Any:
