@@ -10,6 +10,7 @@ leave open, and what is gained by serving first those users whose list is least 
 from __future__ import annotations
 
 import argparse
+import sys
 
 import torch
 
@@ -49,4 +50,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (br.data.DataError, KeyError, ValueError, OSError) as error:
+        sys.exit(f"error: {error.args[0] if isinstance(error, KeyError) else error}")

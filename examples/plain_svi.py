@@ -10,6 +10,7 @@ items, the best weights, checks, and the same result for the same seed.
 from __future__ import annotations
 
 import argparse
+import sys
 
 import pyro
 import torch
@@ -44,4 +45,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (br.data.DataError, KeyError, ValueError, OSError) as error:
+        sys.exit(f"error: {error.args[0] if isinstance(error, KeyError) else error}")

@@ -10,6 +10,7 @@ mean and 90 % interval.
 from __future__ import annotations
 
 import argparse
+import sys
 
 import pandas as pd
 import torch
@@ -50,4 +51,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (br.data.DataError, KeyError, ValueError, OSError) as error:
+        sys.exit(f"error: {error.args[0] if isinstance(error, KeyError) else error}")
