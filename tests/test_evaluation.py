@@ -122,8 +122,11 @@ def test_cut_offs_may_be_an_array(split):
     ("given", "message"),
     [
         (lambda split: (Constant, split), "Constant is a class"),
-        (lambda split: (object(), split), r"a scorer has score\(user, item\); object has not"),
-        (lambda split: (Constant(), split.interactions), "a split is needed .* not Interactions"),
+        (lambda split: (object(), split), r"which has score\(user, item\), is needed, not object"),
+        (
+            lambda split: (Constant(), split.interactions),
+            r"a split \(data.split\(..\)\) is needed, not Interactions",
+        ),
     ],
 )
 def test_what_is_no_scorer_or_no_split_is_refused(given, message, split):

@@ -11,6 +11,7 @@ from sklearn.feature_extraction.text import TfidfTransformer
 
 from bayes_recsys.data.ragged import Ragged
 from bayes_recsys.data.splits import Split
+from bayes_recsys.kinds import check_kind
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,7 @@ def histories(
     Raises:
         ValueError: ``max_length`` is below 1, or features have another number of rows.
     """
+    check_kind(split, Split, "a split (data.split(..))")
     if max_length < 1:
         raise ValueError(f"max_length must be at least 1, not {max_length}")
     data = split.interactions

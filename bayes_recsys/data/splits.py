@@ -11,8 +11,12 @@ import torch
 
 from bayes_recsys.data.interactions import DataError, DataWarning, Interactions
 from bayes_recsys.data.ragged import Ragged
+from bayes_recsys.kinds import check_kind
 
 PARTS = ("train", "validation", "test")
+
+# What is split.
+DATA = "data.Interactions (of data.read_ratings, data.from_frame or data.load)"
 
 
 @dataclass(frozen=True)
@@ -89,6 +93,7 @@ def split(
         >>> br.data.split(br.data.synthetic(n_users=20, n_items=50, seed=0).interactions, seed=0)
         Split('synthetic', seed 0: train 320, validation 40, test 40, leave_one_out 20)
     """
+    check_kind(interactions, Interactions, DATA)
     ratio = _checked(ratio)
     # No stream: nothing else draws from the bare seed, and a seed's split is published.
     order = np.random.default_rng(seed).permutation(len(interactions))
@@ -116,6 +121,7 @@ def leave_one_out(interactions: Interactions, *, seed: int = 0) -> Split:
         Holding out each user's last event still trains on other users' later events: it is no
         simulation of deployment. :func:`timeline` is.
     """
+    check_kind(interactions, Interactions, DATA)
     # No stream: nothing else draws from the bare seed, and a seed's split is published.
     order = np.random.default_rng(seed).permutation(len(interactions))
     if interactions.timestamp is not None:
@@ -158,6 +164,7 @@ def timeline(interactions: Interactions, *, ratio: tuple[float, float, float] = 
         >>> timeline(br.data.synthetic(n_users=20, n_items=50, seed=0).interactions)
         Split('synthetic': train 317, validation 40, test 43, leave_one_out 11)
     """
+    check_kind(interactions, Interactions, DATA)
     ratio, name = _checked(ratio), interactions.name
     if interactions.timestamp is None:
         raise DataError(

@@ -20,6 +20,7 @@ from bayes_recsys.distributed import Group
 from bayes_recsys.evaluation.metrics import all_metrics, coverage, gini, novelty
 from bayes_recsys.evaluation.protocols import Case, cases
 from bayes_recsys.evaluation.result import Evaluation
+from bayes_recsys.kinds import check_kind
 from bayes_recsys.memory import memory_kept
 from bayes_recsys.models.base import Model
 from bayes_recsys.posterior.predictive import Predictive
@@ -76,9 +77,8 @@ def evaluate(
     if isinstance(scorer, type):
         raise TypeError(f"{scorer.__name__} is a class; give a scorer made of it")
     if not hasattr(scorer, "score"):
-        raise TypeError(f"a scorer has score(user, item); {type(scorer).__name__} has not")
-    if not isinstance(split, Split):
-        raise TypeError(f"a split is needed (data.split(..)), not {type(split).__name__}")
+        check_kind(scorer, Model, "a scorer, which has score(user, item),")
+    check_kind(split, Split, "a split (data.split(..))")
     _check_fitted_to(scorer, split)
     group = Group.of(distributed)
     ks = _checked_cut_offs(ks)

@@ -18,6 +18,7 @@ from bayes_recsys.data.batches import Batch, TrainingBatches
 from bayes_recsys.data.history import check_split
 from bayes_recsys.data.negatives import negative_sampler
 from bayes_recsys.data.splits import Split
+from bayes_recsys.kinds import check_kind
 from bayes_recsys.models.base import Model
 from bayes_recsys.nn.modes import evaluating
 from bayes_recsys.posterior.arviz import as_arviz, group_of
@@ -81,9 +82,8 @@ def nuts(
         >>> dict(exact.posterior["user_attention"].sizes)
         {'chain': 2, 'draw': 10, 'user': 1, 'history': 9}
     """
-    for what, kind in ((model, Model), (split, Split)):
-        if not isinstance(what, kind):
-            raise TypeError(f"nuts needs a {kind.__name__}, not {type(what).__name__}")
+    check_kind(model, Model, "a model")
+    check_kind(split, Split, "a split (data.split(..))")
     if not model.is_random:
         raise ValueError("every attention of the model is Point(): there are no scores to draw")
     for name, value, least in (("draws", draws, 4), ("warmup", warmup, 1), ("chains", chains, 1)):

@@ -16,6 +16,7 @@ import torch
 
 from bayes_recsys.data.history import Histories
 from bayes_recsys.data.ragged import Ragged
+from bayes_recsys.kinds import check_kind
 from bayes_recsys.likelihoods import Likelihood
 from bayes_recsys.models.base import Model
 from bayes_recsys.models.options import Options
@@ -57,9 +58,7 @@ def save_model(model: Model, folder: str | Path) -> None:
             cannot be written as JSON, or the model has a guide of your own.
         OSError: The disk is full, say; a model that was there is as it was.
     """
-    if not isinstance(model, Model):
-        hint = "; give its .model" if hasattr(model, "model") else ""
-        raise TypeError(f"a model is needed, not {type(model).__name__}{hint}")
+    check_kind(model, Model, "a model")
     if model.own_guide is not None:
         raise ModelFolderError(
             "a guide of your own is code, which a model folder does not hold; keep "

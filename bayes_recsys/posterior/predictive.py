@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import dropout
 
 from bayes_recsys.data.history import Histories
+from bayes_recsys.kinds import check_kind
 from bayes_recsys.likelihoods import Likelihood, NoProbability
 from bayes_recsys.models.base import Model
 from bayes_recsys.posterior.draws import draw_logits
@@ -26,10 +27,7 @@ def as_predictive(scorer: Predictive | Model) -> Predictive:
     """
     if isinstance(scorer, Model):
         return Posterior(scorer)
-    if not isinstance(scorer, Predictive):
-        raise TypeError(
-            f"a model, Posterior, DeepEnsemble or MCDropout is needed, not {type(scorer).__name__}"
-        )
+    check_kind(scorer, (Predictive, Model), "a model, Posterior, DeepEnsemble or MCDropout")
     return scorer
 
 
@@ -79,6 +77,9 @@ class Posterior(Predictive):
     source: str = "posterior"
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        check_kind(self.model, Model, "a model")
+
     @property
     def histories(self) -> Histories:
         return self.model.histories
@@ -110,7 +111,9 @@ class DeepEnsemble(Predictive):
     """
 
     def __init__(self, models: Sequence[Model]):
-        if len(models) < 2 or not all(isinstance(one, Model) for one in models):
+        for one in models:
+            check_kind(one, Model, "of each member its model")
+        if len(models) < 2:
             raise ValueError("an ensemble needs at least two models of this package")
         first = models[0].histories.history.values
         if not all(torch.equal(first, one.histories.history.values) for one in models):
@@ -163,8 +166,7 @@ class MCDropout(Predictive):
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not isinstance(self.model, Model):
-            raise TypeError(f"a model is needed, not {type(self.model).__name__}")
+        check_kind(self.model, Model, "a model")
         if not any(isinstance(m, nn.Dropout) and m.p > 0 for m in self.model.modules()):
             raise ValueError("the model has no dropout: build and fit it with dropout above 0")
         if self.draws < 1:
