@@ -16,6 +16,7 @@ from bayes_recsys.inference.objective import Objective
 from bayes_recsys.inference.options import Training
 from bayes_recsys.likelihoods import Likelihood
 from bayes_recsys.models.base import Model
+from bayes_recsys.models.own_guide import Guide, check_guide, give_guide
 from bayes_recsys.posterior.summary import score_summary
 
 # Below these a site's scores count as their prior: sd of ln(posterior mean / prior mean) within a
@@ -107,6 +108,21 @@ def check_sites(model: Model, batch: Batch) -> None:
                 "it within poutine.scale(scale=batch.scale), and with scope 'user' within "
                 "poutine.scale(scale=batch.share[:, None]) too"
             )
+
+
+def take_guide(model: Model, guide: Guide | None, batch: Batch) -> None:
+    """Train this guide, or the amortised one; what is refused leaves the model as it was."""
+    before = model.own_guide
+    give_guide(model, guide)
+    if guide is None:
+        return
+    try:
+        check_guide(guide, model, batch)
+        with pyro.get_param_store().scope():
+            check_sites(model, batch)
+    except BaseException:
+        give_guide(model, before)
+        raise
 
 
 def _latent(trace: poutine.Trace) -> Iterator[str]:

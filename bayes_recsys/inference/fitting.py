@@ -14,7 +14,7 @@ import pyro
 import torch
 from pyro.infer import RenyiELBO
 
-from bayes_recsys.data.batches import Batch, TrainingBatches
+from bayes_recsys.data.batches import TrainingBatches
 from bayes_recsys.data.history import check_split
 from bayes_recsys.data.negatives import negative_sampler
 from bayes_recsys.data.splits import Split
@@ -25,6 +25,7 @@ from bayes_recsys.inference.checks import (
     check_arguments,
     check_sites,
     check_tempering,
+    take_guide,
     warn_of_collapse,
 )
 from bayes_recsys.inference.objective import Objective
@@ -34,7 +35,7 @@ from bayes_recsys.inference.progress import Progress
 from bayes_recsys.inference.state import State
 from bayes_recsys.memory import memory_kept
 from bayes_recsys.models.base import Model
-from bayes_recsys.models.own_guide import Guide, check_guide, give_guide
+from bayes_recsys.models.own_guide import Guide
 from bayes_recsys.streams import seed_torch, torch_seed
 from bayes_recsys.threads import ahead, one_thread
 
@@ -124,7 +125,7 @@ def fit(
     group = Group.of(training.distributed)
     if group.size > 1:
         batches, objective = _shared(group, model, batches, objective, training)
-    _take_guide(model, guide, first)
+    take_guide(model, guide, first)
     state = State(model.to(training.device), make_optimizer(model, first, objective, training))
     if resume is not None:
         _go_on(state, resume, training)
@@ -178,21 +179,6 @@ def _go_on(state: State, kept: Mapping[str, Any], training: Training) -> None:
     state.load_state_dict(kept)
     if state.rows and training.monitor.name not in state.rows[0]:
         raise ValueError(f"resume: that run was not monitored by {training.monitor.name}")
-
-
-def _take_guide(model: Model, guide: Guide | None, batch: Batch) -> None:
-    """Train this guide, or the amortised one; what is refused leaves the model as it was."""
-    before = model.own_guide
-    give_guide(model, guide)
-    if guide is None:
-        return
-    try:
-        check_guide(guide, model, batch)
-        with pyro.get_param_store().scope():
-            check_sites(model, batch)
-    except BaseException:
-        give_guide(model, before)
-        raise
 
 
 def _end(state: State) -> None:
