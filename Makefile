@@ -29,7 +29,7 @@ demo: $(VENV)/package
 	$(VENV)/bin/python examples/train_bamf.py --data 100k --out demo
 
 test: $(VENV)/tools
-	$(RUN) pytest --quiet --durations=5 --numprocesses auto --maxprocesses 4
+	$(RUN) pytest --quiet --durations=5 --numprocesses auto --maxprocesses 4 --dist loadgroup
 
 slow: $(VENV)/tools
 	$(RUN) pytest --quiet -m slow

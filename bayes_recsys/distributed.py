@@ -26,6 +26,7 @@ def launched() -> Iterator[bool]:
     try:
         with nullcontext() if dist.get_rank() == 0 else redirect_stdout(io.StringIO()):
             yield True
+        dist.barrier()  # who leaves first would end the messages of who has not
     finally:
         dist.destroy_process_group()
 

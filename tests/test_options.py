@@ -134,7 +134,7 @@ def test_a_check_leaves_the_random_state_alone():
         (lambda h, s: br.fit(br.models.BAMF(h), s.interactions), "split must be of the class Split, not"),
         (lambda h, s: br.fit(h, s), "model must be of the class Model, not"),
         (lambda h, s: br.Training(monitor="ndcg@10"), r"monitor must be Monitor\(\.\.\)"),
-        (lambda h, s: br.evaluate("model", s), r"a scorer has score\(user, item\)"),
+        (lambda h, s: br.evaluate("model", s), r"a scorer, which has score\(user, item\)"),
     ],
 )  # fmt: skip
 def test_wrong_kinds_of_arguments_are_named(build, message, histories, split):
