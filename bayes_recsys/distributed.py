@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext, redirect_stdout
 from dataclasses import dataclass
+from datetime import timedelta
 from types import FrameType
 
 import torch
@@ -22,7 +23,8 @@ def launched() -> Iterator[bool]:
     if not (dist.is_available() and dist.is_torchelastic_launched()):
         yield False
         return
-    dist.init_process_group()
+    # Long, as the others wait while the first one writes; one that died is noticed at once.
+    dist.init_process_group(timeout=timedelta(days=1))
     try:
         with nullcontext() if dist.get_rank() == 0 else redirect_stdout(io.StringIO()):
             yield True

@@ -23,14 +23,12 @@ from matplotlib.figure import Figure
 
 import bayes_recsys as br
 from bayes_recsys.experiments import Setting
+from bayes_recsys.experiments.published import BAYESIAN, TEMPERED
 from bayes_recsys.models import BAMF, Options
 from bayes_recsys.records import read_json, to_record, write_json
 from bayes_recsys.scores import Gamma, LogNormal, Point, Scores, Weibull
 
-PUBLISHED = Scores(LogNormal(0.1), LogNormal(1.0), scope="interaction", prior_mean="contextual")
 OF_EACH_PAIR = Scores(LogNormal("learned"), LogNormal(1.0), scope="interaction")
-BOTH_SIDES = {"item_scores": PUBLISHED, "user_scores": PUBLISHED, "strength": "user"}
-TEMPERED = br.Objective(kl_weight=0.01, kl_reduction="mean")
 
 
 def bamf(options: dict[str, object], objective: br.Objective = br.Objective()) -> Setting:
@@ -47,13 +45,13 @@ FAMILY_ROWS = {
         for guide in (LogNormal, Gamma, Weibull)
         for prior in (LogNormal, Gamma, Weibull)
     },
-    "published, tempered": bamf(BOTH_SIDES, TEMPERED),
+    "published, tempered": bamf(BAYESIAN, TEMPERED),
 }
 FORMULATION_ROWS = {
-    "published": bamf(BOTH_SIDES),
-    "published, tempered": bamf(BOTH_SIDES, TEMPERED),
+    "published": bamf(BAYESIAN),
+    "published, tempered": bamf(BAYESIAN, TEMPERED),
     "interaction, learned width": bamf(
-        {**BOTH_SIDES, "user_scores": OF_EACH_PAIR, "item_scores": OF_EACH_PAIR}
+        {**BAYESIAN, "user_scores": OF_EACH_PAIR, "item_scores": OF_EACH_PAIR}
     ),
     "user, width 0.1": bamf({"user_scores": Scores(LogNormal(0.1)), "strength": "user"}),
     "user, learned width": bamf({"strength": "user"}),

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import bayes_recsys as br
-from bayes_recsys.experiments import options, ratings, settings
+from bayes_recsys.experiments import options, ratings, settings, training
 
 
 @pytest.fixture(scope="module")
@@ -201,11 +201,14 @@ def test_an_interrupted_run_is_gone_on_from(script, folder, tmp_path, monkeypatc
         if (self.epoch, self.position) == (1, 2):
             os.kill(os.getpid(), signal.SIGTERM)
 
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "metrics.json").write_text("yesterday's")
     monkeypatch.setattr(state, "step", interrupted)
     with pytest.raises(SystemExit, match="interrupted: the same command with --resume"):
         script(*given, tmp_path / "run")
     monkeypatch.undo()
-    assert [path.name for path in (tmp_path / "run").iterdir()] == ["checkpoint.pt"]
+    assert {path.name for path in (tmp_path / "run").iterdir()} == {"checkpoint.pt", "metrics.json"}
+    assert not (tmp_path / "run" / "model").exists(), "nothing of now beside yesterday's"
     with pytest.raises(SystemExit):
         script(*given, tmp_path / "run")
     assert "an interrupted run is there" in capsys.readouterr().err
@@ -217,6 +220,21 @@ def test_an_interrupted_run_is_gone_on_from(script, folder, tmp_path, monkeypatc
     one, other = (br.load_model(tmp_path / name / "model") for name in ("straight", "run"))
     for a, b in zip(one.parameters(), other.parameters(), strict=True):
         assert torch.equal(a, b)
+
+
+def test_yesterdays_results_do_not_stand_beside_a_model_of_now(
+    script, folder, tmp_path, monkeypatch
+):
+    """Ended between the one and the other, they are gone, and the run can be gone on from."""
+    out, given = tmp_path / "run", ["train_bamf", "--data", folder, "--epochs", 1, "--out"]
+    script(*given, out)
+    monkeypatch.setattr(training, "ranking", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        script(*given, out)
+    assert {path.name for path in out.iterdir()} == {"checkpoint.pt", "loss.png", "model"}
+    monkeypatch.undo()
+    script(*given, out, "--resume")
+    assert (out / "metrics.json").exists()
 
 
 class TestScriptsToCopy:

@@ -10,7 +10,7 @@ from pyro.nn import PyroModule, PyroParam
 
 import bayes_recsys as br
 from bayes_recsys.scores.rows import ScoreRows
-from tests.conftest import make
+from tests.conftest import batches, make
 
 TRAINING = br.Training(max_epochs=3, learning_rate=3e-2, pairs=300, monitor=br.Monitor(every=3))
 
@@ -170,3 +170,20 @@ def test_a_guide_can_be_given_and_taken_back(split, histories):
         br.fit(model, split, training=once, guide=guides[1], progress=False)
         br.fit(model, split, training=once, guide=guide, progress=False)
         assert model.own_guide is None
+
+
+def test_a_site_of_which_there_is_one_is_weighed_as_all_else(histories, split):
+    """The objective per pair is the objective over the number of pairs, global sites included."""
+    model = Levelled(histories)
+    shown = poutine.block(model.model, expose=["level"])
+    guide = AutoGuideList(shown)
+    guide.append(AutoNormal(shown, init_loc_fn=lambda site: torch.tensor(3.0)))
+    guide.append(model.amortised_guide)
+    br.fit(model, split, training=br.Training(max_epochs=1), guide=guide, progress=False)
+    batch = next(iter(batches(split, histories).epoch(1)))
+    losses = []
+    for per in (1, 50):
+        with pyro.get_param_store().scope():
+            torch.manual_seed(0)
+            losses.append(br.Objective().loss_and_grads(model, batch, per=per))
+    assert losses[0] == pytest.approx(50 * losses[1], rel=1e-5)

@@ -8,7 +8,7 @@ import torch
 import bayes_recsys as br
 from bayes_recsys.data.batches import TrainingBatches
 from bayes_recsys.experiments.options import parse
-from bayes_recsys.experiments.published import PUBLISHED
+from bayes_recsys.experiments.published import PUBLIC_CODE, PUBLISHED
 from bayes_recsys.models import Options
 from tests.conftest import make
 from tests.reference import neighbours, paper
@@ -162,6 +162,7 @@ def test_one_name_is_the_same_on_the_command_line(energy, likelihood):
 
 def test_the_public_code_is_another(capsys):
     public = parse(["--data", "synthetic", "--as", "public-code"]).setting
+    assert public.record() == PUBLIC_CODE["BAMF"].record()
     assert public.objective.kl_weight == 0.01
     assert public.options.values["combine"] == "context"
     assert public.training.weight_decay == 1e-5

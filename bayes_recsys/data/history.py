@@ -13,6 +13,9 @@ from bayes_recsys.data.ragged import Ragged
 from bayes_recsys.data.splits import Split
 from bayes_recsys.kinds import check_kind
 
+# The longest history that is not cut: BAMF's paper.
+MAX_LENGTH = 400
+
 
 @dataclass(frozen=True)
 class Histories:
@@ -82,7 +85,7 @@ class Histories:
 def histories(
     split: Split,
     *,
-    max_length: int = 400,
+    max_length: int = MAX_LENGTH,
     user_features: torch.Tensor | np.ndarray | None = None,
     item_features: torch.Tensor | np.ndarray | None = None,
 ) -> Histories:

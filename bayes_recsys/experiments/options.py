@@ -7,11 +7,10 @@ is read.
 from __future__ import annotations
 
 import argparse
-import inspect
 from dataclasses import dataclass
 from pathlib import Path
 
-from bayes_recsys.data.history import histories
+from bayes_recsys.data.history import MAX_LENGTH
 from bayes_recsys.data.sources import DATASETS
 from bayes_recsys.experiments.published import NAMED, fill_in
 from bayes_recsys.experiments.ratings import add_ratings
@@ -120,7 +119,7 @@ def _add_model(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--max-length",
         type=positive,
-        default=inspect.signature(histories).parameters["max_length"].default,
+        default=MAX_LENGTH,
         help="longest history; the rarest items stay (default: %(default)s)",
     )
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from bayes_recsys.data.history import MAX_LENGTH
 from bayes_recsys.experiments.settings import TUNED, Setting
 from bayes_recsys.inference.objective import Objective
 from bayes_recsys.inference.options import Training
@@ -81,7 +82,6 @@ SIDES_OF_PAPER = {
     "prior_scale": 1.0,
     "prior_mean": "contextual",
 }
-MAX_LENGTH = 400
 NAMED: dict[str, dict[str, Any]] = {
     "published": {
         **SIDES_OF_PAPER,

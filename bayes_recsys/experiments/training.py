@@ -35,6 +35,7 @@ from bayes_recsys.posterior.summary import score_summary
 from bayes_recsys.records import write_json
 
 ENDINGS = {"epochs": "all epochs done", "patience": "no more improvement"}
+RESULTS = ("metrics.json", "recommendations.csv", "posterior.nc", "attention.png", "loss.png")
 SHOWN = ("hr@10", "ndcg@10", "precision@10", "recall@10", "map@10")
 OBSERVATIONS = {Bernoulli: "pair", BradleyTerry: "comparison"}
 
@@ -101,6 +102,8 @@ def train(
     epochs = len(outcome.history)
     print(f"\nended: {ENDINGS[outcome.stopped]}; kept epoch {outcome.best_epoch} of {epochs}")
     if group.first:
+        for name in RESULTS:  # of an earlier run: a model of now must not stand beside its figures
+            (out / name).unlink(missing_ok=True)
         save_model(model, out / "model")
         plot_loss(outcome.history, outcome.best_epoch).savefig(out / "loss.png", dpi=120)
 

@@ -6,7 +6,7 @@ from bayes_recsys.inference.exact import DivergenceWarning, nuts
 from bayes_recsys.inference.fitting import Fit, fit
 from bayes_recsys.inference.objective import Objective, Tempered
 from bayes_recsys.inference.options import Monitor, Training
-from bayes_recsys.inference.predictive import predictive
+from bayes_recsys.inference.predictive_check import predictive
 from bayes_recsys.inference.schedules import CyclicWarmup, LinearWarmup
 from bayes_recsys.inference.state import State
 

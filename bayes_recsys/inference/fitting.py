@@ -125,7 +125,7 @@ def fit(
     group = Group.of(training.distributed)
     if group.size > 1:
         batches, objective = _shared(group, model, batches, objective, training)
-    take_guide(model, guide, first)
+    take_guide(model, guide, first.to(model.device))
     state = State(model.to(training.device), make_optimizer(model, first, objective, training))
     if resume is not None:
         _go_on(state, resume, training)

@@ -150,7 +150,7 @@ class Model(nn.Module):
                 else:
                     log_power[name] = site.expected_log_power()
             logits = self.logits_of(batch, attended, self.strengths(log_power))
-            self._check(logits, batch)
+            self._check_logits(logits, batch)
             self.likelihood.observe(logits, batch)
         return logits
 
@@ -247,7 +247,7 @@ class Model(nn.Module):
             for columns in parts:
                 yield rows, columns
 
-    def _check(self, logits: Tensor, batch: Batch) -> None:
+    def _check_logits(self, logits: Tensor, batch: Batch) -> None:
         """Refuse what would broadcast against labels, unnoticed."""
         shape = getattr(logits, "shape", ())
         if shape[-2:] != batch.item.shape:
