@@ -29,7 +29,7 @@ class TestMovieLens:
         ):
             br.data.load("2m")
         for option in ({"user": "who"}, {"columns": AMAZON}):
-            with pytest.raises(ValueError, match="columns of a ratings file, not of 1m"):
+            with pytest.raises(ValueError, match="are for a ratings file, not for 1m"):
                 br.data.load("1m", **option)
 
     def test_a_failed_download_says_what_to_do(self, tmp_path, monkeypatch):

@@ -196,7 +196,7 @@ class TestFrame:
             ({"user": [1]}, "no column 'item'"),
             ({"user": [], "item": []}, "no rows"),
             ({"user": [1, None], "item": [1, 2]}, "column 'user' has 1 missing"),
-            ({"user": [1], "item": [1], "t": ["x"]}, "column 't' must be numeric"),
+            ({"user": [1], "item": [1], "t": ["x"]}, "column 't' must have numbers, or dates"),
         ],
     )
     def test_bad_frames_are_named(self, frame, message):

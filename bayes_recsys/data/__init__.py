@@ -3,8 +3,9 @@
 from bayes_recsys.data.batches import Batch, TrainingBatches, candidates
 from bayes_recsys.data.download import data_home
 from bayes_recsys.data.files import read_ratings
+from bayes_recsys.data.frames import from_frame
 from bayes_recsys.data.history import Histories, histories
-from bayes_recsys.data.interactions import DataError, DataWarning, Interactions, from_frame
+from bayes_recsys.data.interactions import DataError, DataWarning, Interactions
 from bayes_recsys.data.lastfm import load_lastfm
 from bayes_recsys.data.movielens import load_movielens
 from bayes_recsys.data.negatives import NegativeSampler, negative_sampler

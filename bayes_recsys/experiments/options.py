@@ -13,7 +13,7 @@ from pathlib import Path
 from bayes_recsys.data.history import MAX_LENGTH
 from bayes_recsys.data.sources import DATASETS
 from bayes_recsys.experiments.published import NAMED, fill_in
-from bayes_recsys.experiments.ratings import add_ratings
+from bayes_recsys.experiments.ratings import add_ratings, names_columns
 from bayes_recsys.experiments.score_options import add_scores, as_flag, as_help, given, scores_of
 from bayes_recsys.experiments.settings import Setting
 from bayes_recsys.inference.objective import KL_REDUCTIONS, Objective
@@ -208,10 +208,10 @@ def _check_files(options: argparse.Namespace) -> None:
         raise ValueError(
             f"--data {options.data!r}: choose from {', '.join(DATA)}, or name an existing file"
         )
-    named = options.user or options.item or options.columns
-    if named and not Path(options.data).is_file():
+    if names_columns(options) and not Path(options.data).is_file():
         raise ValueError(
-            "--user, --item and --columns name columns of a ratings file; give one with --data"
+            "--user, --item, --rating, --timestamp, --columns and --encoding say how a ratings file reads; give "
+            "one with --data"
         )
     if options.min_rating is not None and options.data == "synthetic":
         raise ValueError("--min-rating: the synthetic data has no ratings")

@@ -18,9 +18,10 @@ def add_ratings(parser: argparse.ArgumentParser, *, names: Sequence[str] = DATAS
     """
     add = parser.add_argument
     add("--data", default="100k", help=f"{', '.join(names)}, a ratings file or folder")
-    add("--user", help="name of the user column of a ratings file")
-    add("--item", help="name of the item column of a ratings file")
+    for column in ("user", "item", "rating", "timestamp"):
+        add(f"--{column}", help=f"name of the {column} column of a ratings file")
     add("--columns", nargs="+", help="names of all columns of a ratings file without header")
+    add("--encoding", help="of a ratings file's text (default: UTF-8)")
     add("--min-rating", type=float, help="leave out ratings below (default: all are positives)")
 
 
@@ -35,6 +36,15 @@ def load_ratings(options: argparse.Namespace) -> Interactions:
         options.data,
         user=options.user,
         item=options.item,
+        rating=options.rating,
+        timestamp=options.timestamp,
         columns=options.columns,
         min_rating=options.min_rating,
+        encoding=options.encoding,
     )
+
+
+def names_columns(options: argparse.Namespace) -> bool:
+    """Whether something is said of a file's columns or text."""
+    names = ("user", "item", "rating", "timestamp", "columns", "encoding")
+    return any(getattr(options, name) for name in names)
