@@ -3,6 +3,7 @@
 from bayes_recsys import baselines, data, evaluation, inference, models, nn, posterior, scores
 from bayes_recsys.evaluation import compare, evaluate, predictive_nll
 from bayes_recsys.inference import (
+    Checkpoint,
     CyclicWarmup,
     LinearWarmup,
     Monitor,
@@ -31,6 +32,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Bernoulli",
     "BradleyTerry",
+    "Checkpoint",
     "CyclicWarmup",
     "DeepEnsemble",
     "Gamma",

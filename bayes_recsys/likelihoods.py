@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from numbers import Integral
 
 import pyro
 import pyro.distributions as dist
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
+from bayes_recsys.arguments import check_whole
 from bayes_recsys.data.batches import Batch
 
 
@@ -37,9 +37,8 @@ class Likelihood(ABC):
     negatives: int | None
 
     def __post_init__(self) -> None:
-        negatives = self.negatives
-        if negatives is not None and (not isinstance(negatives, Integral) or negatives < 1):
-            raise ValueError(f"negatives must be a whole number of at least 1, not {negatives!r}")
+        if self.negatives is not None:
+            check_whole("negatives", self.negatives)
 
     @abstractmethod
     def observe(self, logits: Tensor, batch: Batch) -> None:

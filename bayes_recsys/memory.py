@@ -1,16 +1,56 @@
-"""Memory that is kept from one tensor to the next."""
+"""Memory: what is free, and what is kept from one tensor to the next."""
 
 from __future__ import annotations
 
 import ctypes
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
 
 # Parameters of glibc's mallopt (malloc.h), and what they are set to, in bytes.
 TRIM_THRESHOLD, TOP_PAD, MMAP_THRESHOLD = -1, -2, -3
 KEPT = {TRIM_THRESHOLD: 1 << 30, TOP_PAD: 1 << 26, MMAP_THRESHOLD: 1 << 25}
 
 _depth = 0
+# Where Linux says what a container may have.
+CONTAINER = Path("/sys/fs/cgroup")
+
+
+def free_memory() -> int:
+    """Bytes that are free, in the machine or in what its container may have."""
+    free = psutil.virtual_memory().available
+    try:
+        most, used = (
+            int((CONTAINER / f"memory.{name}").read_text()) for name in ("max", "current")
+        )
+    except (OSError, ValueError):  # no container, or no limit ("max")
+        return free
+    return min(free, most - used)
+
+
+def check_memory(size: float, what: str, lower: str) -> None:
+    """Refuse what cannot fit, rather than be killed for it.
+
+    Args:
+        size: How many bytes it takes.
+        what: What takes them.
+        lower: What to lower.
+
+    Raises:
+        MemoryError: It is more than is free.
+
+    Example:
+        >>> check_memory(2e15, "draws of logits", "draws")
+        Traceback (most recent call last):
+        MemoryError: draws of logits would take 1,862,645.1 GiB of memory, and ... free: lower draws
+    """
+    free = free_memory()
+    if size > free:
+        raise MemoryError(
+            f"{what} would take {size / 2**30:,.1f} GiB of memory, and {free / 2**30:,.1f} are free: lower {lower}"
+        )
 
 
 @contextmanager

@@ -7,6 +7,8 @@ import zlib
 import numpy as np
 import torch
 
+from bayes_recsys.arguments import check_whole
+
 
 def stream(purpose: str, seed: int, *keys: int) -> np.random.Generator:
     """The random numbers of one purpose, seed and keys, independent of those of any other.
@@ -21,7 +23,7 @@ def stream(purpose: str, seed: int, *keys: int) -> np.random.Generator:
         keys: What else tells one stream from another: an epoch, a user; not negative.
 
     Raises:
-        ValueError: A number is negative.
+        ValueError: A number is negative, or the seed is no whole number.
 
     Example:
         >>> stream("tie-break", 0, 3).integers(100, size=3).tolist()
@@ -29,10 +31,10 @@ def stream(purpose: str, seed: int, *keys: int) -> np.random.Generator:
         >>> stream("tie-break", 0, 3, 0).integers(100, size=3).tolist()
         [7, 83, 67]
     """
-    words = [zlib.crc32(purpose.encode()), seed, len(keys), *keys]
-    if min(words) < 0:
-        raise ValueError(f"seed must not be negative, but is {seed} (keys {keys})")
-    return np.random.default_rng(words)
+    check_whole("seed", seed, least=0)
+    if min(keys, default=0) < 0:
+        raise ValueError(f"keys must not be negative, but are {keys}")
+    return np.random.default_rng([zlib.crc32(purpose.encode()), seed, len(keys), *keys])
 
 
 def seed_torch(seed: int, device: torch.device | str = "cpu") -> None:

@@ -43,7 +43,7 @@ def main() -> None:
         print(f"going on from {options.state}")
     keep = Checkpoint(options.state, every=10)  # written every ten batches, and when interrupted
     training = br.Training(learning_rate=1e-2, max_epochs=options.epochs)
-    fit = br.fit(model, split, training=training, checkpoint=keep, callback=stop)
+    fit = br.fit(model, split, training=training, checkpoint=keep, callbacks=[stop])
     print(f"ended: {fit.stopped}; kept epoch {fit.best_epoch} of {len(fit.history)}")
     if fit.stopped in ("epochs", "patience"):
         options.state.unlink()

@@ -49,7 +49,7 @@ def test_fit_attends_once_a_batch(name, elbo, histories, split, counted):
         calls.clear()
 
     training = br.Training(max_epochs=2, pairs=300)
-    br.fit(model, split, br.Objective(elbo=elbo()), training, callback=count, progress=False)
+    br.fit(model, split, br.Objective(elbo=elbo()), training, callbacks=[count], progress=False)
     assert len(counts) > 6
     assert counts[1:] == [1] * (len(counts) - 1), "before the first the sites are checked"
 

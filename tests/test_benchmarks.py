@@ -141,7 +141,7 @@ def test_an_interrupted_row_is_no_result(benchmark, ratings, tmp_path, monkeypat
     with pytest.raises(SystemExit):
         study.main([*arguments, "--rows", "Pont"])
     assert "no 'Pont' among" in capsys.readouterr().err
-    half = br.inference.Fit(None, pd.DataFrame({"seconds": [1.0]}), 0, "interrupted")
+    half = br.inference.Fit(None, pd.DataFrame({"seconds": [1.0]}), 0, "interrupted", 0.5)
     monkeypatch.setattr(settings, "fit", lambda *_, **__: half)
     with pytest.raises(KeyboardInterrupt):
         study.main([*arguments, "--rows", "Point"])

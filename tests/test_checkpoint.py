@@ -96,7 +96,7 @@ def test_a_signal_ends_it_between_batches(
 
     keep = Checkpoint(tmp_path / "run.pt", every=1000)
     handlers = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
-    stopped = fit(histories, split, checkpoint=keep, callback=send)
+    stopped = fit(histories, split, checkpoint=keep, callbacks=[send])
     assert stopped.stopped == "interrupted"
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == handlers
     ended = fit(histories, split, checkpoint=Checkpoint(tmp_path / "run.pt"))
@@ -167,7 +167,7 @@ def test_a_full_disk_leaves_the_file_before(histories, split, tmp_path, monkeypa
             monkeypatch.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(OSError(28, "full")))
 
     with pytest.raises(OSError, match="full"):
-        fit(histories, split, checkpoint=Checkpoint(path, every=2), callback=full)
+        fit(histories, split, checkpoint=Checkpoint(path, every=2), callbacks=[full])
     monkeypatch.undo()
     ended = fit(histories, split, checkpoint=Checkpoint(path))
     assert len(ended.history) == 4

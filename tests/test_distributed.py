@@ -46,7 +46,7 @@ def train(name, distributed):
 
     if name in ("point", "sparse"):
         fitting.make_optimizer = gradient_descent
-    fit = br.fit(model, split, objective, training, callback=interrupt, progress=False)
+    fit = br.fit(model, split, objective, training, callbacks=[interrupt], progress=False)
     found = br.evaluate(model, split, distributed=distributed)
     return {
         "weights": model.state_dict(), "loss": fit.history["loss"].tolist(), "stopped": fit.stopped,

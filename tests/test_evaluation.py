@@ -100,7 +100,7 @@ def test_report_is_a_table(split):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"protocol": "half"}, "protocol must be one of full, sampled"),
+        ({"protocol": "half"}, "protocol must be 'full' or 'sampled'"),
         ({"part": "train"}, "part must be"),
         ({"ks": (0,)}, "ks must be"),
         ({"ks": 10}, "ks must be a sequence"),

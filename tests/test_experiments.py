@@ -124,7 +124,7 @@ class TestCompareModels:
             compare_models(data, plan, tmp_path)
 
     def test_an_interrupted_run_is_no_result(self, script, tmp_path, monkeypatch):
-        ended = br.inference.Fit(None, pd.DataFrame(), 1, "interrupted")
+        ended = br.inference.Fit(None, pd.DataFrame(), 1, "interrupted", 0.5)
         monkeypatch.setattr(settings, "fit", lambda *_, **__: ended)
         with pytest.raises(SystemExit) as error:
             script("compare_models", "--smoke", "--out", tmp_path, "--models", "GMF")

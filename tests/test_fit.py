@@ -109,9 +109,9 @@ class TestFit:
 
     @pytest.mark.parametrize("schedule", [br.LinearWarmup, br.CyclicWarmup])
     def test_bad_schedules(self, schedule):
-        with pytest.raises(ValueError, match="weight must be positive"):
+        with pytest.raises(ValueError, match="weight must be a finite number above 0"):
             schedule(0.0, 3)
-        with pytest.raises(ValueError, match=r"(epochs|period) must be positive"):
+        with pytest.raises(ValueError, match=r"(epochs|period) must be a finite number above 0"):
             schedule(1.0, 0)
 
     def test_scores_that_end_as_their_prior_are_reported(self, histories, split):
@@ -138,7 +138,7 @@ class TestFit:
 
         with pytest.raises(FloatingPointError, match=r"parameters are no longer finite .* epoch 1"):
             br.fit(
-                br.models.GMF(histories), split, training=br.Training(pairs=10**6), callback=spoil,
+                br.models.GMF(histories), split, training=br.Training(pairs=10**6), callbacks=[spoil],
                 progress=False,
             )  # fmt: skip
 
@@ -149,8 +149,8 @@ class TestFit:
             ({"max_epochs": 0}, "max_epochs must be a whole number of at least 1"),
             ({"patience": 1.5}, "patience must be a whole number of at least 1"),
             ({"pairs": 0}, "pairs must be a whole number of at least 1"),
-            ({"learning_rate": 0.0}, "learning_rate must be positive"),
-            ({"weight_decay": -0.1}, "weight_decay must not be negative"),
+            ({"learning_rate": 0.0}, "learning_rate must be a finite number above 0"),
+            ({"weight_decay": -0.1}, "weight_decay must be a finite number of at least 0"),
             ({"seed": -1}, "seed must be a whole number of at least 0"),
             ({"device": "abacus"}, "device 'abacus' is not on this machine"),
         ],
@@ -241,7 +241,7 @@ def test_matrices_of_the_model_are_decayed_and_nothing_else(
 
     torch.manual_seed(0)
     model = br.models.BAMF(histories, embedding_dim=8)
-    br.fit(model, split, objective, training, callback=note, progress=False)
+    br.fit(model, split, objective, training, callbacks=[note], progress=False)
     assert set(groups) == {name for name, _ in model.named_parameters()}
     decayed = {"item.weight", "history.weight", "match.0.weight", "match.1.weight"}
     assert groups == {name: decay if name in decayed else 0.0 for name in groups}

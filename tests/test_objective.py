@@ -177,8 +177,8 @@ def test_several_particles_bound_the_evidence_more_tightly(histories, batch):
         ({"kl_weight": 0.0}, "kl_weight must be positive"),
         ({"kl_weight": float("nan")}, "kl_weight must be positive"),
         ({"kl_reduction": "max"}, "kl_reduction must be"),
-        ({"penalty": -1.0}, "penalty must not be negative"),
-        ({"penalty": float("inf")}, "penalty must not be negative"),
+        ({"penalty": -1.0}, "penalty must be a finite number of at least 0"),
+        ({"penalty": float("inf")}, "penalty must be a finite number of at least 0"),
     ],
 )
 def test_bad_arguments_are_named(options, message):

@@ -63,7 +63,7 @@ def test_models_train_on_sparse_tables_and_resume(kind, options, split, historie
 
     stops = Stops(2, 2)
     straight = fit()
-    fit(callback=stops)
+    fit(callbacks=[stops])
     assert same_weights(fit(resume=stops.kept).model, straight.model)
     assert straight.history["loss"].is_monotonic_decreasing
     assert not any(one.sparse for one in straight.model.modules() if isinstance(one, nn.Embedding))
@@ -91,6 +91,6 @@ def test_what_contradicts_is_refused(split, histories):
     with pytest.raises(ValueError, match="penalty= is on all"):
         br.fit(model, split, br.Objective(penalty=0.1), sparse, progress=False)
     stops = Stops(1, 1)
-    br.fit(model, split, training=dense, callback=stops, progress=False)
+    br.fit(model, split, training=dense, callbacks=[stops], progress=False)
     with pytest.raises(ValueError, match="sparse=False"):
         br.fit(model, split, training=sparse, resume=stops.kept, progress=False)

@@ -160,7 +160,7 @@ def test_contradictory_scores_are_named(options, message):
 @pytest.mark.parametrize(
     ("kind", "options", "message"),
     [
-        (br.models.BAMF, {"hidden": "16"}, "BAMF: hidden must be a number, not '16'"),
+        (br.models.BAMF, {"hidden": "16"}, "BAMF: hidden must be a whole number, not '16'"),
         (br.models.BAMF, {"beta": None}, "beta must be a number, not None"),
         (br.models.BAMF, {"tau": True}, "tau must be a number, not True"),
         (br.models.BAMF, {"energy": 3}, "energy must be text, not 3"),
@@ -177,8 +177,8 @@ def test_another_kind_of_option_is_named(kind, options, message, histories):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"learning_rate": "1e-3"}, "learning_rate must be a number, not '1e-3'"),
-        ({"weight_decay": "0"}, "weight_decay must be a number"),
+        ({"learning_rate": "1e-3"}, "learning_rate must be a finite number above 0, not '1e-3'"),
+        ({"weight_decay": "0"}, "weight_decay must be a finite number"),
         ({"sparse": "no"}, "sparse must be True or False"),
         ({"device": None}, "device must be a name"),
     ],

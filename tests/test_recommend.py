@@ -60,7 +60,7 @@ def test_bad_arguments(split, histories):
         br.recommend(br.Posterior(model, draws=1))
     with pytest.raises(TypeError, match="not Popularity"):
         br.recommend(br.baselines.Popularity(split))
-    with pytest.raises(ValueError, match="users must be a list of ids, not the text '42'"):
+    with pytest.raises(ValueError, match="users must be a list of ids, not '42'"):
         br.recommend(model, users="42")
     with pytest.raises(ValueError, match="users must not be empty"):
         br.recommend(model, users=[])

@@ -61,7 +61,7 @@ def straight(histories, split):
 def test_a_resumed_run_is_the_uninterrupted_one(how, epoch, position, histories, split, straight):
     """Bit for bit, from weights that start elsewhere, whatever the caller's random state."""
     stops = Stops(epoch, position, how)
-    fit(histories, split, callback=stops)
+    fit(histories, split, callbacks=[stops])
     torch.manual_seed(99)
     model = br.models.BAMF(histories, embedding_dim=8, dropout=0.2, item_scores=SCORES)
     objective = br.Objective(br.Bernoulli(2), kl_weight=br.LinearWarmup(0.1, epochs=3))
@@ -76,7 +76,7 @@ def test_a_resumed_run_is_the_uninterrupted_one(how, epoch, position, histories,
 
 def test_a_run_of_which_all_is_kept_can_be_made_longer(histories, split, straight):
     last = Stops(TRAINING.max_epochs + 1, 0)
-    short = fit(histories, split, callback=last)
+    short = fit(histories, split, callbacks=[last])
     assert short.stopped == "asked"
     longer = br.Training(max_epochs=5, learning_rate=1e-2, pairs=300, seed=2)
     resumed = fit(histories, split, longer, resume=last.kept)
@@ -86,7 +86,7 @@ def test_a_run_of_which_all_is_kept_can_be_made_longer(histories, split, straigh
 
 def test_the_state_of_another_model_is_refused(histories, split):
     stops = Stops(1, 1)
-    fit(histories, split, callback=stops)
+    fit(histories, split, callbacks=[stops])
     torch.manual_seed(0)
     for other in (br.models.GMF(histories), br.models.BAMF(histories, embedding_dim=9)):
         with pytest.raises((RuntimeError, ValueError), match=r"state_dict|size mismatch|parameter"):
@@ -97,7 +97,7 @@ class TestEnds:
     def test_ctrl_c_keeps_the_best_so_far(self, histories, split):
         two = br.Training(max_epochs=2, learning_rate=1e-2, pairs=300, seed=2)
         expected = fit(histories, split, two)
-        result = fit(histories, split, callback=Stops(3, 2, KeyboardInterrupt))
+        result = fit(histories, split, callbacks=[Stops(3, 2, KeyboardInterrupt)])
         assert result.stopped == "interrupted"
         assert len(result.history) == 2
         assert same_weights(result.model, expected.model)
@@ -111,16 +111,16 @@ class TestEnds:
             if calls[-1] == (1, 2):
                 state.stopped = "enough"
 
-        result = fit(histories, split, callback=stop)
+        result = fit(histories, split, callbacks=[stop])
         assert (result.stopped, len(result.history)) == ("enough", 1)
         assert calls[-1] == (1, 2), "and nothing comes after"
 
     def test_a_callback_stops_after_an_epoch(self, histories, split):
-        result = fit(histories, split, callback=Stops(3, 0, "enough"))
+        result = fit(histories, split, callbacks=[Stops(3, 0, "enough")])
         assert (result.stopped, len(result.history)) == ("enough", 2)
 
     def test_nothing_finished_is_the_weights_as_they_are(self, histories, split):
-        result = fit(histories, split, callback=Stops(1, 1))
+        result = fit(histories, split, callbacks=[Stops(1, 1)])
         assert (result.best_epoch, len(result.history)) == (0, 0)
         assert list(result.history) == [
             "epoch",
@@ -134,7 +134,7 @@ class TestEnds:
 
     def test_a_callback_sees_every_batch_and_every_epoch(self, histories, split):
         seen = []
-        fit(histories, split, callback=lambda s: seen.append((s.epoch, s.position, s.total)))
+        fit(histories, split, callbacks=[lambda s: seen.append((s.epoch, s.position, s.total))])
         ends = [n for n, (_, position, _) in enumerate(seen) if position == 0]
         assert [seen[n][0] for n in ends] == [1, 2, 3, 4]
         steps = ends[0]
@@ -199,12 +199,12 @@ class TestMonitor:
     @pytest.mark.parametrize(
         ("options", "message"),
         [
-            ({"metric": "auc"}, "metric must be one of hr, ndcg"),
+            ({"metric": "auc"}, "metric must be 'hr', 'ndcg'"),
             ({"k": 0}, "k must be a whole number of at least 1"),
             ({"every": 0.5}, "every must be a whole number of at least 1"),
             ({"part": "train"}, "part must be"),
             ({"part": "test"}, "would choose the weights by what they are judged by"),
-            ({"protocol": "half"}, "protocol must be one of full, sampled"),
+            ({"protocol": "half"}, "protocol must be 'full' or 'sampled'"),
         ],
     )
     def test_bad_arguments_are_named(self, options, message):
@@ -240,7 +240,7 @@ def test_a_state_that_was_kept_stays_as_it_was(histories, split, straight):
         if (state.epoch, state.position) == (1, 2):
             kept.update(state.state_dict())
 
-    fit(histories, split, callback=keep)
+    fit(histories, split, callbacks=[keep])
     assert same_weights(fit(histories, split, resume=kept).model, straight.model)
 
 
@@ -248,7 +248,7 @@ def test_what_is_no_state_of_this_run_is_refused(histories, split):
     with pytest.raises(TypeError, match="resume must be what"):
         fit(histories, split, resume="state.pt")
     stops = Stops(3, 1)
-    fit(histories, split, callback=stops)
+    fit(histories, split, callbacks=[stops])
     other = br.Training(max_epochs=4, monitor=br.Monitor("recall", k=20))
     with pytest.raises(ValueError, match="not monitored by recall@20"):
         fit(histories, split, other, resume=stops.kept)

@@ -10,9 +10,10 @@ from scipy import linalg, sparse
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import ElasticNet
 from torch import Tensor
-from tqdm.auto import tqdm
 
+from bayes_recsys.bars import bar
 from bayes_recsys.data.splits import Split
+from bayes_recsys.memory import check_memory
 
 
 class ItemKNN:
@@ -82,6 +83,7 @@ class EASE:
 
     Raises:
         ValueError: ``l2`` is not positive.
+        MemoryError: The matrix does not fit.
 
     Example:
         >>> import bayes_recsys as br
@@ -95,6 +97,8 @@ class EASE:
             raise ValueError(f"l2 must be positive, not {l2}")
         self.split, self.rows = split, chosen(split)
         by_users = self.rows.shape[0] < self.rows.shape[1]
+        size = min(self.rows.shape)
+        check_memory(3 * 8.0 * size**2, f"EASE of {size:,}", "the number of items or users")
         gram = (self.rows @ self.rows.T if by_users else self.rows.T @ self.rows).toarray()
         inverse = linalg.inv(gram + l2 * np.eye(len(gram)), overwrite_a=True)
         if by_users:
@@ -124,7 +128,7 @@ class SLIM:
         l1: Weight of the absolute values, positive.
         l2: Weight of the squares, not negative.
         max_iter: Most rounds over an item's weights.
-        progress: Show a progress bar (in a terminal).
+        progress: Show a progress bar (in a terminal, after some seconds).
 
     Raises:
         ValueError: ``l1`` or ``l2`` is out of range.
@@ -147,7 +151,7 @@ class SLIM:
         l1: float = 1.0,
         l2: float = 10.0,
         max_iter: int = 1000,
-        progress: bool = False,
+        progress: bool = True,
     ):
         if not (l1 > 0 and l2 >= 0):
             raise ValueError(f"l1 must be positive and l2 not negative, but are {l1} and {l2}")
@@ -161,13 +165,7 @@ class SLIM:
             fit_intercept=False, max_iter=max_iter, tol=1e-3,
         )  # fmt: skip
         weights, unfinished = [], 0
-        for item in tqdm(
-            range(n_items),
-            desc="SLIM",
-            unit="item",
-            leave=False,
-            disable=None if progress else True,
-        ):
+        for item in bar("item", "SLIM", n_items, over=range(n_items), shown=progress):
             others = together[:, [item]].indices
             others = np.sort(others[others != item])
             weight = np.zeros(n_items)

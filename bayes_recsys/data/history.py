@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,9 +10,9 @@ import torch
 from scipy.sparse import csr_array
 from sklearn.feature_extraction.text import TfidfTransformer
 
+from bayes_recsys.arguments import check_kind, check_whole
 from bayes_recsys.data.ragged import Ragged
 from bayes_recsys.data.splits import Split
-from bayes_recsys.kinds import check_kind
 
 # The longest history that is not cut: BAMF's paper.
 MAX_LENGTH = 400
@@ -103,11 +104,10 @@ def histories(
         item_features: The same of items, ``[N, F]``; rows are those of ``item_ids``.
 
     Raises:
-        ValueError: ``max_length`` is below 1, or features have another number of rows.
+        ValueError: ``max_length`` is no whole number of at least 1, or features have another number of rows.
     """
     check_kind(split, Split, "a split (data.split(..))")
-    if max_length < 1:
-        raise ValueError(f"max_length must be at least 1, not {max_length}")
+    check_whole("max_length", max_length)
     data = split.interactions
     train = split.items_by_user("train")
     counts = csr_array(
@@ -157,8 +157,8 @@ def check_split(histories: Histories, split: Split) -> None:
 
 
 def _codes(vocabulary: np.ndarray, ids, kind: str) -> torch.Tensor:
-    if isinstance(ids, str):
-        raise ValueError(f"{kind}s must be a list of ids, not the text {ids!r}")
+    if isinstance(ids, str) or not isinstance(ids, Iterable):
+        raise ValueError(f"{kind}s must be a list of ids, not {ids!r}")
     position = {text: code for code, text in enumerate(vocabulary.tolist())}
     codes = []
     for one in dict.fromkeys(map(str, ids)):

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bayes_recsys.arguments import check_choice
 from bayes_recsys.data.interactions import DataError
 from bayes_recsys.data.ragged import Ragged
 from bayes_recsys.data.splits import Split
@@ -42,7 +43,12 @@ class NegativeSampler:
 
         Raises:
             DataError: A user interacted with every item, so there is nothing to draw.
+            ValueError: ``count`` is beyond the number of items.
         """
+        if count > self.n_items:
+            raise ValueError(
+                f"negatives={count}, but there are only {self.n_items} items; negatives=None takes them all"
+            )
         self.check(user)
         # In parts: a search for millions takes many times their memory.
         return torch.cat([self._drawn(part, count, rng) for part in user.split(AT_ONCE)])
@@ -71,7 +77,6 @@ def negative_sampler(split: Split, exclude: str = "train") -> NegativeSampler:
     Raises:
         ValueError: ``exclude`` is neither.
     """
-    if exclude not in ("train", "all"):
-        raise ValueError(f"negatives_exclude must be 'train' or 'all', not {exclude!r}")
+    check_choice("negatives_exclude", exclude, ("train", "all"))
     excluded = split.items_by_user("train") if exclude == "train" else split.items_by_user()
     return NegativeSampler(excluded, split.interactions.n_items)

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bayes_recsys.arguments import check_number, check_whole
 from bayes_recsys.data.interactions import Interactions
+from bayes_recsys.memory import check_memory
 from bayes_recsys.streams import stream
 
 
@@ -71,15 +73,24 @@ def synthetic(
         seed: Seed of everything.
 
     Raises:
-        ValueError: ``length`` is not ``1 <= fewest <= most < n_items``.
+        ValueError, TypeError: A number is out of range or none, or ``length`` is not ``1 <= fewest <= most < n_items``.
 
     Example:
         >>> synthetic(n_users=20, n_items=50, seed=0).interactions.n_users
         20
     """
+    for name, size in (
+        ("n_users", n_users),
+        ("n_items", n_items),
+        ("dim", dim),
+        ("groups", groups),
+    ):
+        check_whole(name, size)
+    check_number("scale", scale, above=0)
     fewest, most = length
     if not 1 <= fewest <= most < n_items:
         raise ValueError(f"length must satisfy 1 <= fewest <= most < n_items, not {length}")
+    check_memory(16.0 * n_users * n_items * (2 + dim), "the simulation", "n_users or n_items")
     rng = stream("synthetic", seed)
     centre = rng.normal(size=(groups, dim)) * np.sqrt(6.0 / dim)
     # A target and a history entry of one item are the same thing seen from two sides.

@@ -9,9 +9,9 @@ from functools import cached_property
 import numpy as np
 import torch
 
+from bayes_recsys.arguments import check_kind, check_whole
 from bayes_recsys.data.interactions import DataError, DataWarning, Interactions
 from bayes_recsys.data.ragged import Ragged
-from bayes_recsys.kinds import check_kind
 
 PARTS = ("train", "validation", "test")
 
@@ -95,6 +95,7 @@ def split(
     """
     check_kind(interactions, Interactions, DATA)
     ratio = _checked(ratio)
+    check_whole("seed", seed, least=0)
     # No stream: nothing else draws from the bare seed, and a seed's split is published.
     order = np.random.default_rng(seed).permutation(len(interactions))
     order = order[torch.from_numpy(interactions.user[order]).argsort(stable=True).numpy()]
@@ -122,6 +123,7 @@ def leave_one_out(interactions: Interactions, *, seed: int = 0) -> Split:
         simulation of deployment. :func:`timeline` is.
     """
     check_kind(interactions, Interactions, DATA)
+    check_whole("seed", seed, least=0)
     # No stream: nothing else draws from the bare seed, and a seed's split is published.
     order = np.random.default_rng(seed).permutation(len(interactions))
     if interactions.timestamp is not None:
@@ -200,7 +202,10 @@ def timeline(interactions: Interactions, *, ratio: tuple[float, float, float] = 
 
 
 def _checked(ratio: tuple[float, float, float]) -> np.ndarray:
-    ratio = np.asarray(ratio, dtype=float)
+    try:
+        ratio = np.asarray(ratio, dtype=float)
+    except (TypeError, ValueError):
+        ratio = np.array([])
     if ratio.shape != (3,) or (ratio < 0).any() or ratio[0] <= 0 or not np.isfinite(ratio).all():
         raise DataError("ratio must be (train, validation, test), each >= 0 and train > 0")
     return ratio

@@ -12,6 +12,7 @@ from scipy.special import expit, logit
 from sklearn.calibration import calibration_curve
 from sklearn.isotonic import IsotonicRegression
 
+from bayes_recsys.arguments import check_whole
 from bayes_recsys.streams import stream
 
 
@@ -182,8 +183,7 @@ def corrected(probability: np.ndarray, *, negatives: int, prevalence: np.ndarray
         array([0.001  , 0.00399])
     """
     prevalence = np.asarray(prevalence, dtype=float)
-    if negatives < 1:
-        raise ValueError(f"negatives must be at least 1, not {negatives}")
+    check_whole("negatives", negatives)
     if not ((prevalence > 0) & (prevalence < 1)).all():
         raise ValueError("prevalence must be between 0 and 1")
     probability = np.asarray(probability, dtype=float)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import torch
+from scipy.optimize import minimize_scalar
 from torch import Tensor
 
 from bayes_recsys.data.negatives import negative_sampler
 from bayes_recsys.data.splits import Split
 from bayes_recsys.distributed import Group
 from bayes_recsys.evaluation.protocols import PARTS, check_part
+from bayes_recsys.likelihoods import Likelihood
 from bayes_recsys.models.base import Model
 from bayes_recsys.streams import stream
 
@@ -55,6 +57,34 @@ class HeldOutLoss:
         found = group.gathered(found)
         observations = sum(count for _, count in found)
         return sum(total for total, _ in found) / observations if observations else float("nan")
+
+    def of_constant(self, likelihood: Likelihood) -> float:
+        """The least such loss of a model that says the same of every item, by whatever logit is best; NaN where there
+        is no choice.
+
+        With ``n`` negatives to a choice that are each observed, it is the entropy of one in ``1 + n``; of
+        comparisons, ln 2.
+        """
+        if (
+            self.item is None
+        ):  # the whole catalogue but what its user trained on, and but the other choices
+            count = self.user.bincount(minlength=len(self.trained.lengths))
+            width = (self.n_items - self.trained.lengths - count + 1)[self.user]
+        else:
+            width = torch.full_like(self.user, self.item.shape[1])
+        widths, often = width.unique(return_counts=True)
+
+        def loss(logit: float) -> float:
+            total, observations = 0.0, 0
+            for size, times in zip(widths.tolist(), often.tolist(), strict=True):
+                found = likelihood.log_likelihood(torch.full((1, size), logit, dtype=torch.double))
+                total -= times * float(found.sum())
+                observations += times * found.numel()
+            return total / observations
+
+        if not len(widths):
+            return float("nan")
+        return float(minimize_scalar(loss, bounds=(-20, 20), method="bounded").fun)
 
     def _together(self) -> list[Tensor]:
         """Positions of the choices of some users, together where users have as many."""

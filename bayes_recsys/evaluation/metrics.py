@@ -62,7 +62,8 @@ def ndcg(hits: np.ndarray, n_relevant: np.ndarray, k: int) -> np.ndarray:
         >>> ndcg(np.array([[False, True]]), np.array([1]), k=2).round(4)  # 1 / log2(3)
         array([0.6309])
     """
-    discount = 1 / np.log2(np.arange(2, k + 2))
+    ranks = min(k, max(hits.shape[1], int(n_relevant.max())))  # beyond there is nothing
+    discount = 1 / np.log2(np.arange(2, ranks + 2))
     gain = hits[:, :k] @ discount[: hits[:, :k].shape[1]]
     ideal = discount.cumsum()[np.minimum(n_relevant, k).astype(int) - 1]
     return gain / ideal

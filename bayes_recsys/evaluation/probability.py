@@ -10,6 +10,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from bayes_recsys.arguments import check_whole
 from bayes_recsys.data.history import check_split
 from bayes_recsys.data.negatives import negative_sampler
 from bayes_recsys.data.splits import Split
@@ -128,8 +129,8 @@ def _held_out(
     item in the part."""
     check_part(part)
     negatives = predictive.likelihood.negatives if negatives is None else negatives
-    if negatives is not None and negatives < 1:
-        raise ValueError(f"negatives must be at least 1, not {negatives}")
+    if negatives is not None:
+        check_whole("negatives", negatives)
     check_split(predictive.histories, split)
     positives, trained = split.items_by_user(part), split.items_by_user("train")
     sampler = negative_sampler(split)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from bayes_recsys.arguments import check_choice
 from bayes_recsys.data.splits import Split
 from bayes_recsys.streams import stream
 
@@ -74,8 +75,7 @@ PARTS = tuple(_KNOWN)
 
 def check_part(part: str) -> None:
     """Refuse a part that is not held out (``ValueError``)."""
-    if part not in _KNOWN:
-        raise ValueError(f"part must be validation, test or leave_one_out, not {part!r}")
+    check_choice("part", part, PARTS)
 
 
 PROTOCOLS = ("full", "sampled")
@@ -88,8 +88,5 @@ def cases(split: Split, protocol: str, part: str, seed: int) -> Iterator[Case]:
         ValueError: The protocol or part is unknown.
     """
     check_part(part)
-    if protocol == "full":
-        return full(split, part)
-    if protocol == "sampled":
-        return sampled(split, part, seed=seed)
-    raise ValueError(f"protocol must be one of {', '.join(PROTOCOLS)}, not {protocol!r}")
+    check_choice("protocol", protocol, PROTOCOLS)
+    return full(split, part) if protocol == "full" else sampled(split, part, seed=seed)

@@ -12,15 +12,15 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
 
+from bayes_recsys.arguments import check_choice, check_kind, check_whole
+from bayes_recsys.bars import bar
 from bayes_recsys.data.history import check_split
 from bayes_recsys.data.splits import Split
 from bayes_recsys.distributed import Group
 from bayes_recsys.evaluation.metrics import all_metrics, coverage, gini, novelty
-from bayes_recsys.evaluation.protocols import Case, cases
+from bayes_recsys.evaluation.protocols import PROTOCOLS, Case, cases, check_part
 from bayes_recsys.evaluation.result import Evaluation
-from bayes_recsys.kinds import check_kind
 from bayes_recsys.memory import memory_kept
 from bayes_recsys.models.base import Model
 from bayes_recsys.posterior.predictive import Predictive
@@ -48,7 +48,7 @@ def evaluate(
     part: str = "test",
     ks: Sequence[int] = KS,
     seed: int = 0,
-    progress: bool = False,
+    progress: bool = True,
     distributed: bool = False,
 ) -> Evaluation:
     """Rank every user's held-out items and compute HR, NDCG, precision, recall, MAP and MRR, and
@@ -65,7 +65,7 @@ def evaluate(
         part: ``"test"``, ``"validation"`` or ``"leave_one_out"``.
         ks: Cut-offs, each at least 1.
         seed: Seed of the sampled candidates and of the tie-break.
-        progress: Show a progress bar (in a terminal).
+        progress: Show a progress bar (in a terminal, after some seconds).
         distributed: Every process of torch's default group calls this at once and ranks a share of the
             users; all return the same, to the digit what one alone returns.
 
@@ -81,6 +81,9 @@ def evaluate(
     check_kind(split, Split, "a split (data.split(..))")
     _check_fitted_to(scorer, split)
     group = Group.of(distributed)
+    check_whole("seed", seed, least=0)
+    check_part(part)
+    check_choice("protocol", protocol, PROTOCOLS)
     ks = _checked_cut_offs(ks)
     return rank(scorer, split, protocol, part, ks, seed, progress and group.first, group)
 
@@ -99,14 +102,8 @@ def rank(
     """:func:`evaluate` without its checks, for who ranks the same again and again."""
     digest = hashlib.sha256()
     users, found, n_relevant = [], [], []
-    bar = tqdm(
-        total=int((split.items_by_user(part).lengths > 0).sum()),
-        desc=f"evaluate {protocol}",
-        unit="user",
-        leave=False,
-        disable=None if progress else True,
-    )
-    with bar:
+    n_users = int((split.items_by_user(part).lengths > 0).sum())
+    with bar("user", f"evaluate {protocol}", n_users, shown=progress) as done:
         windows = _windows(cases(split, protocol, part, seed), split.interactions.n_items)
         for number, together in enumerate(windows):
             for user, candidates, relevant in together:
@@ -115,8 +112,9 @@ def rank(
                 users.append(user)
                 n_relevant.append(int(relevant.sum()))
             if number % group.size == group.rank:
-                found.append(_found(scorer, split, together, max(ks), seed))
-            bar.update(len(together))
+                k = min(max(ks), split.interactions.n_items)
+                found.append(_found(scorer, split, together, k, seed))
+            done.update(len(together))
     if not users:
         raise ValueError(f"no user has an item in the {part} part of {split!r}")
     hits, top = map(np.concatenate, zip(*group.gathered(found), strict=True))

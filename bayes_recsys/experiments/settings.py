@@ -16,9 +16,10 @@ from bayes_recsys.data.history import Histories, histories
 from bayes_recsys.data.splits import Split
 from bayes_recsys.evaluation.ranking import Scorer
 from bayes_recsys.inference.checks import CollapseWarning
-from bayes_recsys.inference.fitting import Fit, fit
+from bayes_recsys.inference.fitting import fit
 from bayes_recsys.inference.objective import Objective
 from bayes_recsys.inference.options import Training
+from bayes_recsys.inference.result import Fit
 from bayes_recsys.models import (
     AML,
     ARL,

@@ -23,7 +23,8 @@ from bayes_recsys.experiments.options import CHECKPOINT, Command
 from bayes_recsys.experiments.ratings import load_ratings
 from bayes_recsys.experiments.settings import Setting
 from bayes_recsys.inference.checkpoint import Checkpoint
-from bayes_recsys.inference.fitting import Fit, fit
+from bayes_recsys.inference.fitting import fit
+from bayes_recsys.inference.result import Fit
 from bayes_recsys.likelihoods import Bernoulli, BradleyTerry
 from bayes_recsys.models.base import Model
 from bayes_recsys.models.folder import check_target, save_model
@@ -35,7 +36,9 @@ from bayes_recsys.posterior.summary import score_summary
 from bayes_recsys.records import write_json
 
 ENDINGS = {"epochs": "all epochs done", "patience": "no more improvement"}
-RESULTS = ("metrics.json", "recommendations.csv", "posterior.nc", "attention.png", "loss.png")
+RESULTS = (
+    "metrics.json", "recommendations.csv", "posterior.nc", "attention.png", "history.csv", "loss.png",
+)  # fmt: skip
 SHOWN = ("hr@10", "ndcg@10", "precision@10", "recall@10", "map@10")
 OBSERVATIONS = {Bernoulli: "pair", BradleyTerry: "comparison"}
 
@@ -65,7 +68,7 @@ def train(
     Of several processes all train and rank, and the first one does the rest.
 
     Writes ``metrics.json``, ``recommendations.csv``, ``posterior.nc`` (open it with ArviZ),
-    ``attention.png``, ``loss.png`` and ``model/`` (:func:`~bayes_recsys.models.folder.load_model`).
+    ``attention.png``, ``history.csv`` (a row an epoch), ``loss.png`` and ``model/`` (:func:`~bayes_recsys.models.folder.load_model`).
 
     Args:
         data: What is split, by the seed of the training.
@@ -105,7 +108,9 @@ def train(
         for name in RESULTS:  # of an earlier run: a model of now must not stand beside its figures
             (out / name).unlink(missing_ok=True)
         save_model(model, out / "model")
+        outcome.history.to_csv(out / "history.csv", index=False)
         plot_loss(outcome.history, outcome.best_epoch).savefig(out / "loss.png", dpi=120)
+        warn_of_nothing(outcome)
 
     figures = ranking(model, parts, distributed)
     if not group.first:
@@ -126,6 +131,17 @@ def train(
     if checkpoint is not None:
         checkpoint.path.unlink(missing_ok=True)
     print(f"Written to {out}: {', '.join(sorted(p.name for p in out.iterdir()))}")
+
+
+def warn_of_nothing(outcome: Fit) -> None:
+    """Say so if the model learned nothing."""
+    if outcome.learned:
+        return
+    kept = outcome.history["held_out_nll"][outcome.history["epoch"] == outcome.best_epoch]
+    print(
+        f"It learned nothing that holds: on held-out choices it loses {kept.mean():.4f} nats, and one probability for "
+        f"every item {outcome.base_nll:.4f}. Is there anything but noise in this data, and is training too long?"
+    )
 
 
 def ranking(model: Model, parts: Split, distributed: bool = False) -> dict[str, Any]:
@@ -207,5 +223,7 @@ def about(data: Interactions, setting: Setting, outcome: Fit, max_length: int) -
         "epochs": len(outcome.history),
         "best_epoch": outcome.best_epoch,
         "stopped": outcome.stopped,
+        "learned": outcome.learned,
+        "base_nll": outcome.base_nll,
         "seconds_per_epoch": round(float(outcome.history["seconds"].mean()), 3),
     }

@@ -3,14 +3,17 @@
 from bayes_recsys.inference.checkpoint import Checkpoint, CheckpointError
 from bayes_recsys.inference.checks import CollapseWarning, check_sites, guide_only
 from bayes_recsys.inference.exact import DivergenceWarning, nuts
-from bayes_recsys.inference.fitting import Fit, fit
+from bayes_recsys.inference.fitting import fit
+from bayes_recsys.inference.loggers import CSVLog, TensorBoardLog
 from bayes_recsys.inference.objective import Objective, Tempered
 from bayes_recsys.inference.options import Monitor, Training
 from bayes_recsys.inference.predictive_check import predictive
+from bayes_recsys.inference.result import Fit
 from bayes_recsys.inference.schedules import CyclicWarmup, LinearWarmup
 from bayes_recsys.inference.state import State
 
 __all__ = [
+    "CSVLog",
     "Checkpoint",
     "CheckpointError",
     "CollapseWarning",
@@ -22,6 +25,7 @@ __all__ = [
     "Objective",
     "State",
     "Tempered",
+    "TensorBoardLog",
     "Training",
     "check_sites",
     "fit",

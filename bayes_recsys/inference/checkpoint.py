@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from pyro.infer import Trace_ELBO
 
+from bayes_recsys.arguments import check_whole
 from bayes_recsys.data.splits import Split
 from bayes_recsys.inference.objective import Objective
 from bayes_recsys.inference.options import Training
@@ -42,7 +43,8 @@ class Checkpoint:
         every: Batches from one writing to the next; what a killed process loses at most. At least 1.
 
     Raises:
-        ValueError: ``every`` is below 1.
+        ValueError: ``every`` is no whole number of at least 1.
+        TypeError: ``path`` is none.
 
     Example:
         >>> import bayes_recsys as br
@@ -57,8 +59,9 @@ class Checkpoint:
     """
 
     def __init__(self, path: str | Path, *, every: int = 100):
-        if every < 1:
-            raise ValueError(f"every must be at least 1, not {every}")
+        if not isinstance(path, str | Path):
+            raise TypeError(f"path must be that of a file, not {path!r}")
+        check_whole("every", every)
         self.path, self.every = Path(path), every
         self.about: dict[str, Any] = {}
 

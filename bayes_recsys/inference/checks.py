@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import pyro
 import pyro.poutine as poutine
@@ -14,6 +14,7 @@ from bayes_recsys.data.batches import Batch
 from bayes_recsys.data.splits import Split
 from bayes_recsys.inference.objective import Objective
 from bayes_recsys.inference.options import Training
+from bayes_recsys.inference.state import State
 from bayes_recsys.likelihoods import Likelihood
 from bayes_recsys.models.base import Model
 from bayes_recsys.models.own_guide import Guide, check_guide, give_guide
@@ -57,7 +58,13 @@ def warn_of_collapse(model: Model) -> None:
         )
 
 
-def check_arguments(model: Model, split: Split, objective: Objective, training: Training) -> None:
+def check_arguments(
+    model: Model,
+    split: Split,
+    objective: Objective,
+    training: Training,
+    callbacks: Sequence[Callable[[State], None]],
+) -> None:
     """Refuse arguments of other kinds, by name (``TypeError``)."""
     if isinstance(objective, Likelihood):
         raise TypeError(f"objective must be Objective({objective!r}, ..), not its likelihood alone")
@@ -65,6 +72,8 @@ def check_arguments(model: Model, split: Split, objective: Objective, training: 
     for (name, kind), value in zip(kinds, (model, split, objective, training), strict=True):
         if not isinstance(value, kind):
             raise TypeError(f"{name} must be of the class {kind.__name__}, not {value!r}")
+    if not isinstance(callbacks, Sequence) or not all(map(callable, callbacks)):
+        raise TypeError(f"callbacks must be a list of functions of the state, not {callbacks!r}")
 
 
 def check_tempering(is_random: bool, objective: Objective) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable
 from dataclasses import replace
-from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -14,11 +13,11 @@ import xarray as xr
 from pyro.infer import MCMC, NUTS
 from pyro.infer.autoguide.initialization import init_to_sample
 
+from bayes_recsys.arguments import check_kind, check_whole
 from bayes_recsys.data.batches import Batch, TrainingBatches
 from bayes_recsys.data.history import check_split
 from bayes_recsys.data.negatives import negative_sampler
 from bayes_recsys.data.splits import Split
-from bayes_recsys.kinds import check_kind
 from bayes_recsys.models.base import Model
 from bayes_recsys.nn.modes import evaluating
 from bayes_recsys.posterior.arviz import as_arviz, group_of
@@ -87,8 +86,7 @@ def nuts(
     if not model.is_random:
         raise ValueError("every attention of the model is Point(): there are no scores to draw")
     for name, value, least in (("draws", draws, 4), ("warmup", warmup, 1), ("chains", chains, 1)):
-        if not isinstance(value, Integral) or value < least:
-            raise ValueError(f"{name} must be a whole number of at least {least}, not {value!r}")
+        check_whole(name, value, least)
     check_split(model.histories, split)
     trees = {}
     trained = {p: p.requires_grad for p in model.parameters()}

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -32,34 +33,16 @@ from bayes_recsys.inference.objective import Objective
 from bayes_recsys.inference.optimizer import make_optimizer, tables_of
 from bayes_recsys.inference.options import Training
 from bayes_recsys.inference.progress import Progress
+from bayes_recsys.inference.result import Fit
 from bayes_recsys.inference.state import State
-from bayes_recsys.memory import memory_kept
+from bayes_recsys.memory import check_memory, memory_kept
 from bayes_recsys.models.base import Model
 from bayes_recsys.models.own_guide import Guide
 from bayes_recsys.streams import seed_torch, torch_seed
 from bayes_recsys.threads import ahead, one_thread
 
-
-@dataclass(frozen=True)
-class Fit:
-    """The outcome of :func:`fit`.
-
-    Args:
-        model: The model, its weights those of the best epoch.
-        history: One row per epoch: ``loss`` (objective per training pair), ``held_out_nll`` (loss of the
-            likelihood alone on the validation part, see
-            :class:`~bayes_recsys.evaluation.held_out.HeldOutLoss`; NaN if it is empty), the monitor's metric
-            (both NaN where not measured), ``measuring`` (seconds that these took) and ``seconds`` of
-            training.
-        best_epoch: The epoch whose weights were kept; 0 if none was finished.
-        stopped: Why training ended: ``"epochs"``, ``"patience"``, ``"interrupted"``, or what a
-            callback said.
-    """
-
-    model: Model
-    history: pd.DataFrame
-    best_epoch: int
-    stopped: str
+# What helps where numbers grow beyond all bounds.
+ADVICE = "lower learning_rate, raise weight_decay, or make energies smaller (tau, embedding_dim)"
 
 
 def fit(
@@ -71,7 +54,7 @@ def fit(
     guide: Guide | None = None,
     checkpoint: Checkpoint | None = None,
     resume: Mapping[str, Any] | None = None,
-    callback: Callable[[State], None] | None = None,
+    callbacks: Sequence[Callable[[State], None]] = (),
     progress: bool = True,
 ) -> Fit:
     """Fit a model and its guide together, and keep the weights that rank best.
@@ -95,8 +78,10 @@ def fit(
             training after the batch under way, and the file has it.
         resume: The ``state_dict`` of a :class:`~bayes_recsys.inference.state.State` to go on from, with the
             same arguments otherwise.
-        callback: Called with the :class:`~bayes_recsys.inference.state.State` after every batch, and after
-            every epoch (``position`` is 0 then).
+        callbacks: Each is called with the :class:`~bayes_recsys.inference.state.State` after every batch, and
+            after every epoch (``position`` is 0 then): a function of yours,
+            :class:`~bayes_recsys.inference.loggers.CSVLog`,
+            :class:`~bayes_recsys.inference.loggers.TensorBoardLog`.
         progress: Print a line per epoch, and in a terminal a progress bar.
 
     Warns:
@@ -108,8 +93,9 @@ def fit(
             scores.
         TypeError: An argument is of another kind.
         FloatingPointError: The loss or the weights are no longer finite; the model has its best weights so far.
+        MemoryError: Training will not fit into the memory that is free.
     """
-    check_arguments(model, split, objective, training)
+    check_arguments(model, split, objective, training, callbacks)
     check_tempering(model.is_random, objective)
     training.monitor.check(split)
     check_split(model.histories, split)
@@ -121,6 +107,9 @@ def fit(
     model.likelihood = objective.likelihood
     batches = _batches(model, split, objective, training)
     held_out = HeldOutLoss(split, objective.likelihood.negatives)
+    # Weights, gradients, two moments of the optimiser, and the best weights.
+    size = 20.0 * sum(p.numel() for p in model.parameters()) + batches.size
+    check_memory(size, "training", "embedding_dim, max_length or negatives")
     first = next(batches.epoch(1))
     group = Group.of(training.distributed)
     if group.size > 1:
@@ -139,8 +128,8 @@ def fit(
     ):
         # Pyro's warning of a NaN loss; here it is an error.
         warnings.filterwarnings("ignore", "Encountered NaN: loss", UserWarning)
-        callbacks = [one for one in (callback, checkpoint) if one is not None]
-        reports = [show, *(callbacks if group.first else [])]
+        kept = [] if checkpoint is None else [checkpoint]
+        reports = [show, *([*callbacks, *kept] if group.first else [])]
         try:
             check_sites(model, first.to(model.device))
             while state.stopped is None and not _has_ended(state, training):
@@ -158,7 +147,11 @@ def fit(
     if group.first:
         warn_of_collapse(model)
     columns = ["epoch", "loss", "held_out_nll", training.monitor.name, "measuring", "seconds"]
-    return Fit(model, pd.DataFrame(state.rows, columns=columns), state.best_epoch, state.stopped)
+    history, base = (
+        pd.DataFrame(state.rows, columns=columns),
+        held_out.of_constant(model.likelihood),
+    )
+    return Fit(model, history, state.best_epoch, state.stopped, base)
 
 
 def _batches(
@@ -231,7 +224,8 @@ def _train_epoch(
         with pyro.validation_enabled(number == 1 and not state.position):
             now, loss = state.epoch + state.position / batch.scale, 0.0
             if group.size == 1 or batch.mask.any():
-                loss = objective.loss_and_grads(model, batch.to(model.device), now, per=n_pairs)
+                with _in_words(number, state.position):
+                    loss = objective.loss_and_grads(model, batch.to(model.device), now, per=n_pairs)
         stops = state.stopped is not None or group.interrupted
         loss, stops = group.add_up(trained, [loss, float(stops)])
         if stops:  # in any of several processes: here all of them meet
@@ -239,8 +233,7 @@ def _train_epoch(
             return
         if not math.isfinite(loss):
             raise FloatingPointError(
-                f"the loss is {loss} in epoch {number}, batch {state.position + 1}: lower "
-                "learning_rate or raise weight_decay"
+                f"the loss is {loss} in epoch {number}, batch {state.position + 1}: {ADVICE}"
             )
         state.optimizer.step()
         state.optimizer.zero_grad()
@@ -252,10 +245,21 @@ def _train_epoch(
             if state.stopped is not None:
                 return
     if not all(parameter.isfinite().all() for parameter in trained):
+        raise FloatingPointError(f"parameters are no longer finite after epoch {number}: {ADVICE}")
+
+
+@contextmanager
+def _in_words(number: int, position: int) -> Iterator[None]:
+    """Pyro's check of a first batch names a tensor that is not finite, and prints all of it."""
+    try:
+        yield
+    except ValueError as error:
+        if "invalid values" not in str(error):
+            raise
+        what = str(error).split(" (Tensor")[0].removeprefix("Expected ")
         raise FloatingPointError(
-            f"parameters are no longer finite after epoch {number}: lower learning_rate or raise "
-            "weight_decay"
-        )
+            f"{what} of a site is not finite, or out of range, in epoch {number}, batch {position + 1}: {ADVICE}"
+        ) from error
 
 
 def _measure(

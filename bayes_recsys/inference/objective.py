@@ -11,6 +11,7 @@ import torch
 from pyro.infer import ELBO, ReweightedWakeSleep, Trace_ELBO, TraceTailAdaptive_ELBO
 from pyro.poutine.messenger import Messenger
 
+from bayes_recsys.arguments import check_choice, check_number
 from bayes_recsys.data.batches import Batch
 from bayes_recsys.likelihoods import Bernoulli, Likelihood
 from bayes_recsys.models.base import Model
@@ -72,6 +73,7 @@ class Objective:
         name = type(self.elbo).__name__
         if name.startswith("Jit") or isinstance(self.elbo, NO_LOSS):
             raise TypeError(f"elbo: {name} does not work here, see Objective; use Trace_ELBO()")
+        check_number("penalty", self.penalty, least=0)
         weight = self.kl_weight
         if isinstance(weight, Real) and not (math.isfinite(weight) and weight > 0):
             raise ValueError(
@@ -83,10 +85,7 @@ class Objective:
                 f"kl_weight must be a number, or a function of time like LinearWarmup(1.0, epochs=10), "
                 f"not {weight!r}"
             )
-        if self.kl_reduction not in KL_REDUCTIONS:
-            raise ValueError(f"kl_reduction must be 'sum' or 'mean', not {self.kl_reduction!r}")
-        if not (math.isfinite(self.penalty) and self.penalty >= 0):
-            raise ValueError(f"penalty must not be negative, but is {self.penalty}")
+        check_choice("kl_reduction", self.kl_reduction, KL_REDUCTIONS)
 
     def weight(self, now: float) -> float:
         """``w``, ``now`` epochs after the start."""

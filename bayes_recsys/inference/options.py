@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from numbers import Integral, Real
 
 import torch
 from torch import Tensor
 
+from bayes_recsys.arguments import check_choice, check_number, check_whole
 from bayes_recsys.data.splits import Split
 from bayes_recsys.distributed import Group
 from bayes_recsys.evaluation.held_out import HeldOutLoss
 from bayes_recsys.evaluation.metrics import METRICS
-from bayes_recsys.evaluation.protocols import PROTOCOLS, check_part
+from bayes_recsys.evaluation.protocols import PROTOCOLS
 from bayes_recsys.evaluation.ranking import rank
 from bayes_recsys.inference.objective import Objective
 from bayes_recsys.models.base import Model
@@ -21,12 +20,6 @@ from bayes_recsys.posterior.draws import draw_logits
 
 WEIGHT_DECAY = 0.1
 LOSS = "nll"
-
-
-def _check_whole(**values: int) -> None:
-    for name, value in values.items():
-        if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
-            raise ValueError(f"{name} must be a whole number of at least 1, not {value!r}")
 
 
 @dataclass(frozen=True)
@@ -64,19 +57,14 @@ class Monitor:
     draws: int = 0
 
     def __post_init__(self) -> None:
-        if self.metric not in (*METRICS, LOSS):
-            known = ", ".join((*METRICS, LOSS))
-            raise ValueError(f"metric must be one of {known}, not {self.metric!r}")
-        _check_whole(k=self.k, every=self.every)
-        if not isinstance(self.draws, Integral) or self.draws < 0:
-            raise ValueError(f"draws must be a whole number of at least 0, not {self.draws!r}")
-        check_part(self.part)
+        check_choice("metric", self.metric, (*METRICS, LOSS))
+        check_whole("k", self.k)
+        check_whole("every", self.every)
+        check_whole("draws", self.draws, least=0)
         if self.part == "test":
             raise ValueError("part='test' would choose the weights by what they are judged by")
-        if self.protocol not in PROTOCOLS:
-            raise ValueError(
-                f"protocol must be one of {', '.join(PROTOCOLS)}, not {self.protocol!r}"
-            )
+        check_choice("part", self.part, ("leave_one_out", "validation"))
+        check_choice("protocol", self.protocol, PROTOCOLS)
 
     @property
     def name(self) -> str:
@@ -170,24 +158,20 @@ class Training:
     distributed: bool = False
 
     def __post_init__(self) -> None:
-        _check_whole(pairs=self.pairs, max_epochs=self.max_epochs, patience=self.patience)
-        for name in ("learning_rate", "weight_decay"):
-            value = getattr(self, name)
-            if not isinstance(value, Real) and not (value is None and name == "weight_decay"):
-                raise TypeError(f"{name} must be a number, not {value!r}")
-        if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
-            raise ValueError(f"learning_rate must be positive, not {self.learning_rate}")
-        decay = self.weight_decay
-        if decay is not None and not (math.isfinite(decay) and decay >= 0):
-            raise ValueError(f"weight_decay must not be negative, but is {decay}")
+        for name in ("pairs", "max_epochs", "patience"):
+            check_whole(name, getattr(self, name))
+        check_number("learning_rate", self.learning_rate, above=0)
+        if self.weight_decay is not None:
+            check_number("weight_decay", self.weight_decay, least=0)
+            if self.weight_decay * self.learning_rate >= 1:
+                raise ValueError(
+                    f"weight_decay={self.weight_decay} times learning_rate={self.learning_rate} is what a step takes of "
+                    "each weight, and must be below 1"
+                )
         if not isinstance(self.monitor, Monitor):
             raise TypeError(f"monitor must be Monitor(..), not {self.monitor!r}")
-        if self.negatives_exclude not in ("train", "all"):
-            raise ValueError(
-                f"negatives_exclude must be 'train' or 'all', not {self.negatives_exclude!r}"
-            )
-        if not isinstance(self.seed, Integral) or self.seed < 0:
-            raise ValueError(f"seed must be a whole number of at least 0, not {self.seed!r}")
+        check_choice("negatives_exclude", self.negatives_exclude, ("train", "all"))
+        check_whole("seed", self.seed, least=0)
         for name in ("sparse", "distributed"):
             if not isinstance(getattr(self, name), bool):
                 raise TypeError(f"{name} must be True or False, not {getattr(self, name)!r}")

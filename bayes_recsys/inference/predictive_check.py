@@ -12,6 +12,7 @@ from torch import Tensor
 from bayes_recsys.data.batches import Batch
 from bayes_recsys.models.base import Model
 from bayes_recsys.nn.modes import evaluating
+from bayes_recsys.posterior.draws import check_draws
 from bayes_recsys.streams import seed_torch, torch_seed
 
 
@@ -51,10 +52,7 @@ def predictive(
             f"a batch is needed, of data.TrainingBatches(..).epoch(1) or data.candidates(..), not "
             f"{type(batch).__name__}"
         )
-    if source not in ("posterior", "prior"):
-        raise ValueError(f"source must be 'posterior' or 'prior', not {source!r}")
-    if draws < 1:
-        raise ValueError(f"draws must be at least 1, not {draws}")
+    check_draws(draws, source, seed)
     batch = replace(batch, label=None).to(model.device)
     guide = model.guide if source == "posterior" and model.is_random else None
     with (

@@ -48,7 +48,19 @@ class Progress:
             best = " (best)" if state.best_epoch == epoch else ""
             parts.append(f"{name} {row[name]:.4f}{best}")
         parts.append(f"{row['seconds']:.1f} s + {row['measuring']:.1f} s measuring")
-        left = min(training.patience - (epoch - state.best_epoch), training.max_epochs - epoch)
-        if 0 < left < training.patience:
-            parts.append(f"ends in {left}")
+        most = training.max_epochs - epoch
+        least = min(training.patience - (epoch - state.best_epoch), most)
+        if 0 < least < training.patience:
+            parts.append(f"ends in {least}")
+        if most:
+            each = sum(one["seconds"] + one["measuring"] for one in state.rows) / epoch
+            parts.append(f"at most {_duration(most * each)} to go")
         return "  ".join(parts)
+
+
+def _duration(seconds: float) -> str:
+    """``"40 s"``, ``"7 min"``, ``"3 h 20 min"``."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"

@@ -6,8 +6,9 @@ starts with little weight lets the guide learn from data before the prior pulls 
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
+
+from bayes_recsys.arguments import check_number
 
 # Pyro's scales must be positive.
 SMALLEST_WEIGHT = 1e-6
@@ -23,7 +24,7 @@ class LinearWarmup:
         epochs: Length of the rise, positive.
 
     Raises:
-        ValueError: An argument is not positive.
+        ValueError, TypeError: An argument is no positive number.
 
     Example:
         >>> warmup = LinearWarmup(weight=1.0, epochs=10)
@@ -35,7 +36,8 @@ class LinearWarmup:
     epochs: float
 
     def __post_init__(self) -> None:
-        _check_positive(weight=self.weight, epochs=self.epochs)
+        check_number("weight", self.weight, above=0)
+        check_number("epochs", self.epochs, above=0)
 
     def __call__(self, time: float) -> float:
         """The weight at ``time`` epochs."""
@@ -52,7 +54,7 @@ class CyclicWarmup:
         period: Epochs of a cycle, positive.
 
     Raises:
-        ValueError: An argument is not positive.
+        ValueError, TypeError: An argument is no positive number.
 
     Example:
         >>> cycle = CyclicWarmup(weight=1.0, period=4)
@@ -64,15 +66,10 @@ class CyclicWarmup:
     period: float
 
     def __post_init__(self) -> None:
-        _check_positive(weight=self.weight, period=self.period)
+        check_number("weight", self.weight, above=0)
+        check_number("period", self.period, above=0)
 
     def __call__(self, time: float) -> float:
         """The weight at ``time`` epochs."""
         share = (time % self.period) / self.period
         return max(SMALLEST_WEIGHT, self.weight * min(1.0, 2 * share))
-
-
-def _check_positive(**values: float) -> None:
-    for name, value in values.items():
-        if not (math.isfinite(value) and value > 0):
-            raise ValueError(f"{name} must be positive, not {value}")

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from bayes_recsys.arguments import check_kind
 from bayes_recsys.data.history import Histories
 from bayes_recsys.data.ragged import Ragged
-from bayes_recsys.kinds import check_kind
 from bayes_recsys.likelihoods import Likelihood
 from bayes_recsys.models.base import Model
 from bayes_recsys.models.options import Options

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -127,14 +128,20 @@ def _check_kind(model: type[nn.Module], name: str, value: Any) -> None:
     default = inspect.signature(model.__init__).parameters[name].default
     kinds = {
         bool: (bool, "True or False"),
+        Integral: (Integral, "a whole number"),
         Real: (Real, "a number"),
         str: (str, "text"),
         Sequence: ((list, tuple), "a sequence like (64, 32)"),
     }
     for kind, (wanted, words) in kinds.items():
         if isinstance(default, kind):
-            if not isinstance(value, wanted) or (kind is Real and isinstance(value, bool)):
+            right = isinstance(value, wanted) and (kind is bool or not isinstance(value, bool))
+            if right and kind is Sequence and isinstance(next(iter(default), None), Integral):
+                right = all(isinstance(one, Integral) for one in value)
+            if not right:
                 raise TypeError(f"{model.__name__}: {name} must be {words}, not {value!r}")
+            if kind is Real and not math.isfinite(value):
+                raise ValueError(f"{model.__name__}: {name} must be finite, not {value!r}")
             return
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from bayes_recsys.memory import check_memory
+
 
 def embedding(rows: int, dim: int, *, scale: float = 0.1) -> nn.Embedding:
     """A table ``[rows, dim]`` that starts at ``Normal(0, scale)``.
@@ -14,6 +16,7 @@ def embedding(rows: int, dim: int, *, scale: float = 0.1) -> nn.Embedding:
 
     Raises:
         ValueError: ``dim`` is below 1.
+        MemoryError: The table does not fit.
 
     Example:
         >>> embedding(1000, 8).weight.std()
@@ -21,4 +24,5 @@ def embedding(rows: int, dim: int, *, scale: float = 0.1) -> nn.Embedding:
     """
     if dim < 1:
         raise ValueError(f"vectors (embedding_dim) must have a length of at least 1, not {dim}")
+    check_memory(4.0 * rows * dim, f"a table of {rows:,} vectors", "embedding_dim")
     return nn.Embedding.from_pretrained(scale * torch.randn(rows, dim), freeze=False)

@@ -13,20 +13,16 @@ from types import ModuleType
 from typing import Any
 
 import h5netcdf
-import numpy as np
-import torch
 import xarray as xr
-from torch import Tensor
-from tqdm.auto import tqdm
 from xarray.backends import H5NetCDFStore
 
+from bayes_recsys.bars import bar
+from bayes_recsys.memory import check_memory
 from bayes_recsys.models.base import Model
-from bayes_recsys.posterior.draws import Draws, draw
+from bayes_recsys.posterior.draws import draw
+from bayes_recsys.posterior.labels import labelled
 from bayes_recsys.posterior.recommendations import recommend
 from bayes_recsys.storage import check_room
-
-USER_DIMS = ("chain", "draw", "user")
-TARGET_DIMS = (*USER_DIMS, "item")
 
 
 def posterior_tree(
@@ -37,6 +33,7 @@ def posterior_tree(
     k: int = 5,
     draws: int = 500,
     seed: int = 0,
+    progress: bool = True,
 ) -> xr.DataTree:
     """Draws of scores, weights and logits with named coordinates.
 
@@ -71,13 +68,15 @@ def posterior_tree(
         k: Targets per user when ``items`` is not given.
         draws: Draws in each group.
         seed: Seed of the draws.
+        progress: Show a progress bar (in a terminal, after some seconds).
 
     Raises:
         KeyError: An id is unknown.
+        MemoryError: The draws will not fit, which is found out before or after the first user.
         ValueError: ``users`` or ``items`` is empty, or a single text.
         TypeError: ``model`` is no model, but an ensemble, say: its members attend each for itself.
     """
-    trees = dict(_trees(model, users, items, k=k, draws=draws, seed=seed))
+    trees = _held(model, users, items, k=k, draws=draws, seed=seed, progress=progress)
     if len(trees) == 1:
         return next(iter(trees.values()))
     tree = xr.DataTree(children=trees)
@@ -94,7 +93,7 @@ def save_posterior(
     k: int = 5,
     draws: int = 500,
     seed: int = 0,
-    progress: bool = False,
+    progress: bool = True,
 ) -> None:
     """:func:`posterior_tree` as a NetCDF file, made user by user: no more than one is ever in memory.
 
@@ -103,7 +102,7 @@ def save_posterior(
 
     Args:
         path: The file.
-        progress: Show a progress bar (in a terminal).
+        progress: Show a progress bar (in a terminal, after some seconds).
 
     The other arguments and what is raised are those of :func:`posterior_tree`; and ``OSError`` where the disk
     has no room.
@@ -112,21 +111,46 @@ def save_posterior(
     path.parent.mkdir(parents=True, exist_ok=True)
     users = users if isinstance(users, str) else list(dict.fromkeys(map(str, users)))
     trees = _trees(model, users, items, k=k, draws=draws, seed=seed)
-    bar = tqdm(
-        trees, total=len(users), desc="draw", unit="user", disable=None if progress else True
-    )
+    trees = bar("user", "draw", len(users), over=trees, shown=progress)
     with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
         written = Path(scratch, path.name)
         # One file, open all the time: opening it reads through all that it has.
-        with h5netcdf.File(written, "w") as file, bar:
+        with h5netcdf.File(written, "w") as file, trees:
             H5NetCDFStore(file).set_attributes(_about(model))
-            for user, tree in bar:
+            for user, tree in trees:
                 check_room(path.parent, sum(group.nbytes for group in tree.children.values()))
                 for name, group in tree.children.items():
                     inside = name if len(users) == 1 else f"{user}/{name}"
                     store = H5NetCDFStore(file.create_group(inside))
                     group.to_dataset().dump_to_store(store)
         os.replace(written, path)
+
+
+def _held(
+    model: Model,
+    users: Iterable[str],
+    items: Iterable[str] | None,
+    *,
+    k: int,
+    draws: int,
+    seed: int,
+    progress: bool,
+) -> dict[str, xr.DataTree]:
+    """All users' trees; what will not fit is refused as soon as it shows."""
+    users = users if isinstance(users, str) or not isinstance(users, Iterable) else list(users)
+    trees: dict[str, xr.DataTree] = {}
+    total = len(users) if isinstance(users, list) else 1
+    every = _trees(model, users, items, k=k, draws=draws, seed=seed)
+    size = 0
+    for name, tree in bar("user", "draw", total, over=every, shown=progress):
+        trees[name] = tree
+        size += sum(group.nbytes for group in tree.children.values())
+        check_memory(
+            size / len(trees) * (total - len(trees)),
+            f"{draws:,} draws for {total - len(trees):,} more users",
+            "draws or users, or write them with save_posterior",
+        )
+    return trees
 
 
 def _trees(
@@ -151,7 +175,7 @@ def _trees(
             item = known.item_codes(recommend(model, [name], k=k)["item"])
         tree = xr.DataTree.from_dict(
             {
-                source: _dataset(
+                source: labelled(
                     model,
                     user,
                     item,
@@ -185,6 +209,7 @@ def to_arviz(
     k: int = 5,
     draws: int = 500,
     seed: int = 0,
+    progress: bool = True,
 ):
     """:func:`posterior_tree` as the installed ArviZ wants it.
 
@@ -202,7 +227,7 @@ def to_arviz(
         >>> dict(posterior.posterior["user_attention"].sizes)
         {'chain': 1, 'draw': 10, 'user': 1, 'history': 9}
     """
-    return as_arviz(dict(_trees(model, users, items, k=k, draws=draws, seed=seed)))
+    return as_arviz(_held(model, users, items, k=k, draws=draws, seed=seed, progress=progress))
 
 
 def as_arviz(trees: dict[str, xr.DataTree]) -> Any:
@@ -251,47 +276,3 @@ def import_arviz() -> ModuleType:
                         del os.environ["XDG_CACHE_HOME"]
                     else:
                         os.environ["XDG_CACHE_HOME"] = before
-
-
-def _dataset(model: Model, user: Tensor, item: Tensor, draws: Draws) -> xr.Dataset:
-    known = model.histories
-    coords = {
-        "chain": [0],
-        "draw": np.arange(len(draws.logits)),
-        "user": known.user_ids[user.numpy()],
-        "item": known.item_ids[item.numpy()],
-    }
-    if known.titles is not None:
-        coords["item_title"] = ("item", known.titles[item.numpy()])
-    variables = {}
-    for name, codes in draws.codes.items():
-        if codes.ndim == 2:
-            dim, ids = "history", known.item_ids
-            real = torch.arange(codes.shape[-1]) < known.history.lengths[user][:, None]
-        else:
-            dim, ids = "audience", known.user_ids
-            real = draws.valid[name]
-        union = codes[real].unique()
-        coords[dim] = ids[union.numpy()]
-        if dim == "history" and known.titles is not None:
-            coords["history_title"] = (dim, known.titles[union.numpy()])
-        for label, values in (
-            (name, draws.scores.get(name)),
-            (f"{name}_weight", draws.weights[name]),
-        ):
-            if values is not None:
-                dims = TARGET_DIMS if values.ndim == 4 else USER_DIMS
-                variables[label] = (*dims, dim), _over_union(values, codes, real, union)
-    variables["logit"] = (TARGET_DIMS, draws.logits[None].numpy())
-    return xr.Dataset(variables, coords)
-
-
-def _over_union(values: Tensor, codes: Tensor, real: Tensor, union: Tensor) -> np.ndarray:
-    """Values ``[S, *rows, .., L]`` of entries that differ by row, laid out over the union of all
-    entries ``[1, S, *rows, .., U]``; codes and which of them are real are ``[*rows, L]``."""
-    flat = values.flatten(1, codes.ndim - 1)
-    out = torch.full((*flat.shape[:-1], len(union)), torch.nan)
-    rows = zip(codes.flatten(0, -2), real.flatten(0, -2), strict=True)
-    for r, (row, there) in enumerate(rows):
-        out[:, r][..., torch.searchsorted(union, row[there])] = flat[:, r][..., there]
-    return out.unflatten(1, codes.shape[:-1])[None].numpy()

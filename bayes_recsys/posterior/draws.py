@@ -8,13 +8,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from bayes_recsys.arguments import check_choice, check_whole
 from bayes_recsys.data.batches import Batch, candidates
+from bayes_recsys.memory import check_memory
 from bayes_recsys.models.base import Model
 from bayes_recsys.models.own_guide import drawn_by
 from bayes_recsys.nn.attention import Attended
 from bayes_recsys.nn.modes import evaluating
 from bayes_recsys.scores.distribution import Score
 from bayes_recsys.streams import seed_torch, torch_seed
+
+SOURCES = ("posterior", "prior")
 
 
 @dataclass(frozen=True)
@@ -64,13 +68,18 @@ def draw(
 
     Raises:
         ValueError: ``draws`` is below 1 or ``source`` is neither.
+        MemoryError: They do not fit.
     """
-    _check(draws, source)
+    check_draws(draws, source, seed)
     logits, scores, weights = [], {}, {}
     with evaluating(model), torch.random.fork_rng():
         batch = candidates(model.histories, user, item).to(model.device)
         attended = model.attend(batch)
         valid = {name: site.entries.present.mask for name, site in attended.items()}
+        entries = sum(mask.numel() for mask in valid.values())
+        # Scores and weights, each in parts and put together.
+        size = 4.0 * draws * 4 * entries
+        check_memory(size, f"{draws:,} draws of {entries:,} scores", "draws, users or items")
         for drawn, strengths, part in _parts(model, batch, attended, draws, source, seed, at_once):
             for name, site in attended.items():
                 if name in drawn:
@@ -103,7 +112,8 @@ def draw_logits(
 ) -> Tensor:
     """The logits ``[S, G, C]`` of :func:`draw`, which takes the same arguments; nothing else is kept, and
     of users no more at a time than have ``at_once`` entries."""
-    _check(draws, source)
+    check_draws(draws, source, seed)
+    check_memory(4.0 * draws * item.numel(), f"{draws:,} draws of {item.numel():,} logits", "draws")
     logits = torch.empty(draws, *item.shape)
     with evaluating(model), torch.random.fork_rng():
         alike = model.alike(user, item, at_once // draws)
@@ -116,11 +126,11 @@ def draw_logits(
     return logits
 
 
-def _check(draws: int, source: str) -> None:
-    if draws < 1:
-        raise ValueError(f"draws must be at least 1, not {draws}")
-    if source not in ("posterior", "prior"):
-        raise ValueError(f"source must be 'posterior' or 'prior', not {source!r}")
+def check_draws(draws: int, source: str, seed: int) -> None:
+    """Refuse what cannot be drawn (``ValueError``)."""
+    check_whole("draws", draws)
+    check_choice("source", source, SOURCES)
+    check_whole("seed", seed, least=0)
 
 
 def _parts(

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import dropout
 
+from bayes_recsys.arguments import check_kind
 from bayes_recsys.data.history import Histories
-from bayes_recsys.kinds import check_kind
 from bayes_recsys.likelihoods import Likelihood, NoProbability
 from bayes_recsys.models.base import Model
-from bayes_recsys.posterior.draws import draw_logits
+from bayes_recsys.posterior.draws import check_draws, draw_logits
 from bayes_recsys.streams import torch_seed
 from bayes_recsys.threads import one_thread
 
@@ -79,6 +79,7 @@ class Posterior(Predictive):
 
     def __post_init__(self) -> None:
         check_kind(self.model, Model, "a model")
+        check_draws(self.draws, self.source, self.seed)
 
     @property
     def histories(self) -> Histories:
@@ -169,8 +170,7 @@ class MCDropout(Predictive):
         check_kind(self.model, Model, "a model")
         if not any(isinstance(m, nn.Dropout) and m.p > 0 for m in self.model.modules()):
             raise ValueError("the model has no dropout: build and fit it with dropout above 0")
-        if self.draws < 1:
-            raise ValueError(f"draws must be at least 1, not {self.draws}")
+        check_draws(self.draws, "posterior", self.seed)
 
     @property
     def histories(self) -> Histories:

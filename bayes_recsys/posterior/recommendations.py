@@ -7,8 +7,9 @@ from collections.abc import Iterable
 import pandas as pd
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
 
+from bayes_recsys.arguments import check_whole
+from bayes_recsys.bars import bar
 from bayes_recsys.memory import memory_kept
 from bayes_recsys.models.base import Model
 from bayes_recsys.posterior.predictive import Predictive, as_predictive
@@ -22,7 +23,7 @@ def recommend(
     users: Iterable[str] | None = None,
     *,
     k: int = 10,
-    progress: bool = False,
+    progress: bool = True,
 ) -> pd.DataFrame:
     """Top-``k`` items per user among those the user has nowhere in the data.
 
@@ -35,7 +36,7 @@ def recommend(
         users: User ids; ``None`` for all that a model can rank for, which are those with a
             training row.
         k: Items per user, at least 1; fewer if the catalogue has fewer new ones.
-        progress: Show a progress bar (in a terminal).
+        progress: Show a progress bar (in a terminal, after some seconds).
 
     Returns:
         Columns ``user``, ``rank`` (from 1), ``item``, ``title`` (only where the data has titles),
@@ -57,8 +58,7 @@ def recommend(
         >>> list(recommend(br.Posterior(model, draws=200), users=["3"], k=2))
         ['user', 'rank', 'item', 'score', 'sd']
     """
-    if k < 1:
-        raise ValueError(f"k must be at least 1, not {k}")
+    check_whole("k", k)
     predictive = as_predictive(predictive)
     known = predictive.histories
     trained = known.history.lengths > 0
@@ -69,17 +69,11 @@ def recommend(
     tables = []
     with (
         memory_kept(),
-        tqdm(
-            total=len(codes),
-            desc="recommend",
-            unit="user",
-            disable=None if progress else True,
-            leave=False,
-        ) as bar,
+        bar("user", "recommend", len(codes), shown=progress) as done,
     ):
         for some in codes.split(max(1, AT_ONCE // known.n_items)):
             tables.append(_best(predictive, some, k))
-            bar.update(len(some))
+            done.update(len(some))
     table = pd.concat(tables, ignore_index=True)
     if table.empty:
         raise ValueError("no user has an item that is new to them")

@@ -6,6 +6,7 @@ import pandas as pd
 import torch
 from torch.distributions import kl_divergence
 
+from bayes_recsys.arguments import check_whole
 from bayes_recsys.data.batches import candidates
 from bayes_recsys.models.base import Model
 from bayes_recsys.posterior.draws import draw
@@ -67,8 +68,8 @@ def score_summary(
         raise ValueError(
             "divergences are known of the amortised guide alone, and the model has a guide of its own"
         )
-    if min(users, items) < 1:
-        raise ValueError(f"users and items must be at least 1, not {users} and {items}")
+    check_whole("users", users)
+    check_whole("items", items)
     rng = stream("score summary", seed)
     known = model.histories
     has_history = known.history.lengths.nonzero()[:, 0].numpy()
