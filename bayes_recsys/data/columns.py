@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from pathlib import Path
 
 import numpy as np
@@ -47,7 +48,7 @@ def times(frame: pd.DataFrame, column: str, path: Path) -> pd.Series:
     given = frame[column]
     if not pd.api.types.is_datetime64_any_dtype(given.dtype):
         numbers = _of_each(given, lambda text: pd.to_numeric(text, errors="coerce"))
-        if np.isfinite(numbers).any():
+        if np.isfinite(numbers).any() or pd.api.types.is_numeric_dtype(given.dtype):
             return numeric(frame, column, path)
     found = _of_each(given, seconds)
     wanted = "a number, or a date such as 2024-05-31 or 2024-05-31T18:30:00"
@@ -56,7 +57,10 @@ def times(frame: pd.DataFrame, column: str, path: Path) -> pd.Series:
 
 
 def seconds(dates: pd.Series) -> pd.Series:
-    """Dates, as text in ISO 8601 or otherwise, in seconds since 1970; NaN where one is none."""
+    """Dates, as text in ISO 8601 or otherwise, in seconds since 1970; NaN where one is none, or a number."""
+    if not pd.api.types.is_datetime64_any_dtype(dates.dtype):
+        dates = dates.astype(object)
+        dates = dates.where([not isinstance(one, Real) for one in dates], None)
     parsed = pd.to_datetime(dates, utc=True, errors="coerce", format="ISO8601")
     return (parsed - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(seconds=1)
 

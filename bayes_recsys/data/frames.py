@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from numbers import Real
 
 import numpy as np
 import pandas as pd
@@ -152,11 +153,14 @@ def _check_names(frame: pd.DataFrame, columns: Sequence[str], name: str) -> None
 
 def _is_missing(values: pd.Series) -> np.ndarray:
     """Which ids or times ``[n]`` are missing, empty text or infinite."""
-    missing = values.isna().to_numpy()
+    missing = values.isna().to_numpy(copy=True)
     if pd.api.types.is_float_dtype(values.dtype):
         return missing | np.isinf(values.to_numpy(float, na_value=np.nan))
     if pd.api.types.is_object_dtype(values.dtype) or pd.api.types.is_string_dtype(values.dtype):
-        return missing | np.array([one in ("", float("inf"), -float("inf")) for one in values])
+        none = ("", float("inf"), -float("inf"))
+        missing[~missing] = [
+            isinstance(one, str | Real) and one in none for one in values[~missing]
+        ]
     return missing
 
 
@@ -213,7 +217,7 @@ def _as_text(ids) -> np.ndarray:
     ids = np.asarray(ids)
     if ids.dtype.kind == "f" and (ids % 1 == 0).all() and (abs(ids) < 2**53).all():
         ids = ids.astype(np.int64)
-    if ids.dtype.kind == "O":
+    elif ids.dtype.kind in "fO":
         ids = np.array([str(int(one)) if _is_whole(one) else str(one) for one in ids], dtype=object)
     return ids.astype(str)
 

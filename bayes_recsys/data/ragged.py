@@ -41,9 +41,22 @@ class Ragged:
 
     @classmethod
     def _of_lengths(cls, lengths: Tensor, values: Tensor) -> Ragged:
-        offsets = torch.zeros(len(lengths) + 1, dtype=torch.long)
+        offsets = lengths.new_zeros(len(lengths) + 1)
         torch.cumsum(lengths, 0, out=offsets[1:])
         return cls(offsets, values)
+
+    def on(self, device: torch.device | str) -> Ragged:
+        """The same rows on another device, copied there once and kept."""
+        device = torch.device(device)
+        if device == self.values.device:
+            return self
+        if device not in self._copies:
+            self._copies[device] = Ragged(self.offsets.to(device), self.values.to(device))
+        return self._copies[device]
+
+    @cached_property
+    def _copies(self) -> dict[torch.device, Ragged]:
+        return {}
 
     def check(self, n_rows: int, n_values: int) -> None:
         """Refuse what is no table of so many rows of codes below ``n_values`` (``ValueError``)."""
@@ -72,7 +85,8 @@ class Ragged:
     @cached_property
     def rows(self) -> Tensor:
         """Row number of every value, shape ``[offsets[-1]]``."""
-        return torch.repeat_interleave(torch.arange(len(self)), self.lengths)
+        every = torch.arange(len(self), device=self.values.device)
+        return torch.repeat_interleave(every, self.lengths)
 
     def row(self, r: int) -> Tensor:
         """Row ``r``, a view of shape ``[lengths[r]]``."""
@@ -84,10 +98,11 @@ class Ragged:
         ``L`` is the longest of these rows, and at least 1 so that reductions over it are defined.
         """
         lengths = self.lengths[rows]
-        column = torch.arange(max(1, int(lengths.max()) if len(rows) else 1))
+        longest = max(1, int(lengths.max()) if len(rows) else 1)
+        column = torch.arange(longest, device=self.values.device)
         mask = column < lengths[:, None]
         index = (self.offsets[rows][:, None] + column)[mask]
-        table = torch.zeros(mask.shape, dtype=self.values.dtype)
+        table = self.values.new_zeros(mask.shape)
         table[mask] = self.values[index]
         return table, mask
 
@@ -96,13 +111,13 @@ class Ragged:
         lengths = self.lengths[rows]
         offsets = torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])
         shift = torch.repeat_interleave(self.offsets[rows] - offsets[:-1], lengths)
-        return Ragged(offsets, self.values[shift + torch.arange(len(shift))])
+        return Ragged(offsets, self.values[shift + torch.arange(len(shift), device=shift.device)])
 
     def contains(self, rows: Tensor, values: Tensor) -> Tensor:
         """Whether row ``rows[..]`` holds ``values[..]``; the rows must be sorted, as
         :meth:`from_pairs` leaves them."""
         if not len(self.values):
-            return torch.zeros(values.shape, dtype=torch.bool)
+            return torch.zeros(values.shape, dtype=torch.bool, device=values.device)
         width, keys = self._keys
         wanted = rows * width + values.clamp(max=width - 1)
         found = torch.searchsorted(keys, wanted.contiguous()).clamp(max=len(keys) - 1)

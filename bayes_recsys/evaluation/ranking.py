@@ -200,7 +200,7 @@ def _checked_scores(scorer: Scorer, split: Split, user: Tensor, item: Tensor) ->
 
 
 def _checked_cut_offs(ks: Sequence[int]) -> tuple[int, ...]:
-    given = ks if isinstance(ks, (Sequence, np.ndarray)) and not isinstance(ks, str) else ()
+    given = ks if isinstance(ks, (Sequence, np.ndarray)) and not isinstance(ks, str | bytes) else ()
     right = [int(k) for k in given if isinstance(k, Integral) and k >= 1]
     if not right or len(set(right)) < len(given):
         raise ValueError(

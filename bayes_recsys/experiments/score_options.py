@@ -78,6 +78,10 @@ def scores_of(options: argparse.Namespace) -> dict[str, Scores | Point]:
             "--item-guide and --item-prior are of the target's scores, which are not random here; "
             "add --sides both --scope interaction"
         )
+    if sides != "user" and of_item.scope == "user":
+        raise ValueError(
+            f"--sides {sides}: the target's scores are drawn anew for every target; add --scope interaction"
+        )
     return {
         "user_scores": Point() if sides == "item" else of_user,
         "item_scores": Point() if sides == "user" else of_item,

@@ -31,7 +31,7 @@ from bayes_recsys.inference.checks import (
 )
 from bayes_recsys.inference.objective import Objective
 from bayes_recsys.inference.optimizer import make_optimizer, tables_of
-from bayes_recsys.inference.options import Training
+from bayes_recsys.inference.options import LOSS, Training
 from bayes_recsys.inference.progress import Progress
 from bayes_recsys.inference.result import Fit
 from bayes_recsys.inference.state import State
@@ -276,8 +276,9 @@ def _measure(
     monitor, number = training.monitor, state.epoch + 1
     started, value, nll = time.perf_counter(), math.nan, math.nan
     if number % monitor.every == 0 or number == training.max_epochs:
-        value = monitor.measure(state.model, split, training.seed, group)
         nll = held_out.measure(state.model, group)
+        is_it = monitor.metric == LOSS and monitor.part == "validation"
+        value = nll if is_it else monitor.measure(state.model, split, training.seed, group)
     measured = {"held_out_nll": nll, monitor.name: value}
     measured["measuring"] = time.perf_counter() - started
     state.finish_epoch(measured, monitor.score(value))

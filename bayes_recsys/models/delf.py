@@ -47,14 +47,15 @@ class Audience(nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         """``n [G, C, K]``; zero where nobody is left."""
-        item, user = batch.item.cpu(), batch.user.cpu()[:, None].expand_as(batch.item)
-        own = self.audience.contains(item, user)
+        item, user = batch.item, batch.user[:, None].expand_as(batch.item)
+        audience = self.audience.on(item.device)
+        own = audience.contains(item, user)
         distinct, where = item.unique(return_inverse=True)
-        where[own] = len(distinct) + torch.arange(int(own.sum()))
-        heard = self.audience.take(torch.cat([distinct, item[own]]))
+        where[own] = len(distinct) + torch.arange(int(own.sum()), device=item.device)
+        heard = audience.take(torch.cat([distinct, item[own]]))
         left_out = torch.cat([torch.full_like(distinct, -1), user[own]])
         kept = heard.values != left_out[heard.rows]
-        row, heard = (codes[kept].to(batch.item.device) for codes in (heard.rows, heard.values))
+        row, heard = heard.rows[kept], heard.values[kept]
 
         energy = look_up(heard, (self.key(self.user.weight).tanh() @ self.query)[:, None])  # [E, 1]
         none = energy.new_zeros(len(left_out), 1)
@@ -64,7 +65,7 @@ class Audience(nn.Module):
             0, row, score * look_up(heard, self.user.weight)
         )
         total = none.index_add(0, row, score).clamp(min=1.0)  # less only where nobody is left
-        return look_up(where.to(row.device), weighed / total)
+        return look_up(where, weighed / total)
 
 
 class DELF(Model):

@@ -140,6 +140,8 @@ def _check_kind(model: type[nn.Module], name: str, value: Any) -> None:
                 right = all(isinstance(one, Integral) for one in value)
             if not right:
                 raise TypeError(f"{model.__name__}: {name} must be {words}, not {value!r}")
+            if kind is Integral and value >= 2**31:
+                raise ValueError(f"{model.__name__}: {name} must be below 2**31, not {value!r}")
             if kind is Real and not math.isfinite(value):
                 raise ValueError(f"{model.__name__}: {name} must be finite, not {value!r}")
             return

@@ -57,7 +57,15 @@ def check_guide(guide: Guide, model: Model, batch: Batch) -> None:
     ):
         for part in _automatic(guide):
             _check_sites_of(part, batch)
-        guide(batch)
+        try:
+            trace = poutine.trace(guide).get_trace(batch)
+        except (TypeError, AttributeError) as error:
+            raise TypeError(
+                f"guide must be a function of a batch that draws the model's sites; called with one, "
+                f"{type(guide).__name__} failed: {error}"
+            ) from error
+        if not model.is_random and not list(trace.stochastic_nodes):
+            raise ValueError("guide draws nothing, as does the model: every attention is Point()")
         own = {id(parameter) for parameter in model.parameters()}
         used = pyro.get_param_store().named_parameters()
         foreign = [name for name, parameter in used if id(parameter) not in own]

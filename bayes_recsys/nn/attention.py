@@ -8,6 +8,8 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
+from bayes_recsys.arguments import check_whole
+from bayes_recsys.memory import check_memory
 from bayes_recsys.nn.energies import energy as make_energy
 from bayes_recsys.nn.entries import Entries
 from bayes_recsys.nn.scale import Scale
@@ -82,8 +84,8 @@ class Attention(nn.Module):
             raise ValueError(f"beta must be in (0, 1], not {beta}")
         if not tau >= 1:
             raise ValueError(f"tau must be at least 1, not {tau}")
-        if hidden < 1:
-            raise ValueError(f"hidden must be at least 1, not {hidden}")
+        check_whole("hidden", hidden)
+        check_memory(8.0 * dim * hidden, "the energy's network", "hidden")
         if not isinstance(scores, Scores | Point):
             raise TypeError(f"scores must be Scores(guide=.., prior=..) or Point(), not {scores!r}")
         if over not in OVER:

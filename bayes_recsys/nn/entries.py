@@ -89,12 +89,11 @@ class AudienceEntries:
     @classmethod
     def of(cls, batch: Batch, audience: Ragged, key: Tensor, value: Tensor) -> AudienceEntries:
         """The entries of a batch's targets, from the audiences of all items."""
-        real = batch.mask.cpu()
-        rows, mask = audience.padded(batch.item.cpu()[real])
+        real = batch.mask
+        rows, mask = audience.on(key.device).padded(batch.item[real])
         code = rows.new_zeros(*real.shape, rows.shape[-1])
-        valid = torch.zeros(code.shape, dtype=torch.bool)
+        valid = mask.new_zeros(code.shape)
         code[real], valid[real] = rows, mask
-        code, valid = code.to(key.device), valid.to(key.device)
         return cls(batch, code, valid & (code != batch.user[:, None, None]), key, value)
 
     @cached_property

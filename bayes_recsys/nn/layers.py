@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 from torch import nn
 
+from bayes_recsys.memory import check_memory
+
 
 def tower(
     width: int, layers: Sequence[int], *, norm: bool = False, dropout: float = 0.0
@@ -29,6 +31,8 @@ def tower(
         raise ValueError(f"layers must be lengths of at least 1, not {layers!r}")
     if not 0 <= dropout < 1:
         raise ValueError(f"dropout must be in [0, 1), not {dropout}")
+    size = 4.0 * sum(a * b for a, b in zip([width, *layers], layers, strict=False))
+    check_memory(size, "a tower", "layers")
     parts: list[nn.Module] = []
     for before, after in zip([width, *layers], layers, strict=False):
         parts.append(nn.Linear(before, after))

@@ -44,7 +44,7 @@ class MultiHot(nn.Module):
         column = sum_over(self.column, batch.item, self.of_column.weight)
         if not self.exclude_target:
             return row, column
-        chosen = self.column.contains(batch.item.cpu(), user.cpu()).to(batch.item.device)[..., None]
+        chosen = self.column.on(user.device).contains(batch.item, user)[..., None]
         own = self.of_column(batch.user)[:, None]
         return row - self.of_row(batch.item) * chosen, column - own * chosen
 
@@ -54,7 +54,6 @@ def sum_over(rows: Ragged, row: Tensor, vector: Tensor) -> Tensor:
     distinct row. (The gradients of ``embedding_bag`` and of indexing depend on the order in which threads
     come; those of look-ups do not.)"""
     distinct, where = row.unique(return_inverse=True)
-    taken = rows.take(distinct.cpu())
-    vectors = look_up(taken.values.to(row.device), vector)
+    taken = rows.on(row.device).take(distinct)
     sums = vector.new_zeros(len(distinct), vector.shape[1])
-    return look_up(where, sums.index_add(0, taken.rows.to(row.device), vectors))
+    return look_up(where, sums.index_add(0, taken.rows, look_up(taken.values, vector)))
