@@ -22,7 +22,7 @@ def model(split):
     [
         (lambda model, split: br.to_arviz(model, ["0"], draws=10**9), "draws, users or items"),
         (lambda model, split: br.recommend(br.Posterior(model, draws=10**9)), "draws"),
-        (lambda model, split: br.models.GMF(model.histories, embedding_dim=10**12), "embedding_dim"),
+        (lambda model, split: br.models.GMF(model.histories, embedding_dim=10**9), "embedding_dim"),
         (lambda model, split: br.data.synthetic(n_users=10**6, n_items=10**6), "n_users or n_items"),
     ],
 )  # fmt: skip
@@ -43,6 +43,23 @@ def test_so_is_a_little_where_less_is_free(call, what, model, split, monkeypatch
     monkeypatch.setattr(memory, "free_memory", lambda: 10_000)
     with pytest.raises(MemoryError, match=what):
         call(model, split)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda model, split: br.fit(model, split, br.Objective(br.Bernoulli(61)), progress=False),
+        lambda model, split: br.predictive_nll(br.Posterior(model), split, negatives=61),
+    ],
+)
+def test_negatives_are_no_more_than_items(call, model, split):
+    with pytest.raises(ValueError, match="negatives=61, but there are only 60 items"):
+        call(model, split)
+
+
+def test_cut_offs_beyond_the_catalogue_take_no_more_memory(model, split):
+    evaluation = br.evaluate(model, split, ks=(10**9,))
+    assert evaluation.per_user[f"recall@{10**9}"].eq(1).all()
 
 
 def test_draws_for_many_users_are_refused_after_the_first(model, split, monkeypatch):

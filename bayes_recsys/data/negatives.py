@@ -43,12 +43,7 @@ class NegativeSampler:
 
         Raises:
             DataError: A user interacted with every item, so there is nothing to draw.
-            ValueError: ``count`` is beyond the number of items.
         """
-        if count > self.n_items:
-            raise ValueError(
-                f"negatives={count}, but there are only {self.n_items} items; negatives=None takes them all"
-            )
         self.check(user)
         # In parts: a search for millions takes many times their memory.
         return torch.cat([self._drawn(part, count, rng) for part in user.split(AT_ONCE)])
@@ -61,6 +56,14 @@ class NegativeSampler:
             drawn[again] = torch.from_numpy(rng.integers(0, self.n_items, len(again)))
             again = again[self.excluded.contains(rows[again], drawn[again])]
         return drawn.reshape(-1, count)
+
+
+def check_negatives(count: int | None, n_items: int) -> None:
+    """Refuse more negatives to a positive than there are items (``ValueError``)."""
+    if count is not None and count > n_items:
+        raise ValueError(
+            f"negatives={count}, but there are only {n_items} items; negatives=None takes them all"
+        )
 
 
 def negative_sampler(split: Split, exclude: str = "train") -> NegativeSampler:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from bayes_recsys.arguments import check_whole
 from bayes_recsys.data.history import check_split
-from bayes_recsys.data.negatives import negative_sampler
+from bayes_recsys.data.negatives import check_negatives, negative_sampler
 from bayes_recsys.data.splits import Split
 from bayes_recsys.evaluation.protocols import PARTS, check_part
 from bayes_recsys.evaluation.result import Evaluation, digest_of
@@ -131,6 +131,7 @@ def _held_out(
     negatives = predictive.likelihood.negatives if negatives is None else negatives
     if negatives is not None:
         check_whole("negatives", negatives)
+        check_negatives(negatives, split.interactions.n_items)
     check_split(predictive.histories, split)
     positives, trained = split.items_by_user(part), split.items_by_user("train")
     sampler = negative_sampler(split)

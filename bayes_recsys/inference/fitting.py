@@ -17,7 +17,7 @@ from pyro.infer import RenyiELBO
 
 from bayes_recsys.data.batches import TrainingBatches
 from bayes_recsys.data.history import check_split
-from bayes_recsys.data.negatives import negative_sampler
+from bayes_recsys.data.negatives import check_negatives, negative_sampler
 from bayes_recsys.data.splits import Split
 from bayes_recsys.distributed import Group
 from bayes_recsys.evaluation.held_out import HeldOutLoss
@@ -99,6 +99,7 @@ def fit(
     check_tempering(model.is_random, objective)
     training.monitor.check(split)
     check_split(model.histories, split)
+    check_negatives(objective.likelihood.negatives, split.interactions.n_items)
     if checkpoint is not None:
         if resume is not None:
             raise ValueError("give checkpoint, which resumes by itself, or resume, not both")
