@@ -119,7 +119,10 @@ class TestPredictedPairs:
 
     @pytest.mark.parametrize(
         ("options", "message"),
-        [({"part": "train"}, "part must be"), ({"negatives": 0}, "negatives must be at least 1")],
+        [
+            ({"part": "train"}, "part must be"),
+            ({"negatives": 0}, "negatives must be a whole number of at least 1"),
+        ],
     )
     def test_bad_arguments(self, options, message, split, histories):
         with pytest.raises(ValueError, match=message):

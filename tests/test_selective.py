@@ -267,7 +267,7 @@ class TestPredictive:
             br.MCDropout(make(br.models.BAMF, histories))
         with pytest.raises(TypeError, match="a model is needed, not Histories"):
             br.MCDropout(histories)
-        with pytest.raises(ValueError, match="draws must be at least 1"):
+        with pytest.raises(ValueError, match="draws must be a whole number of at least 1"):
             br.MCDropout(make(br.models.MLP, histories, dropout=0.5), draws=0)
 
     def test_parts_in_evaluation_mode_stay_so(self, histories):

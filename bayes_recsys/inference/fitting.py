@@ -21,6 +21,7 @@ from bayes_recsys.data.negatives import check_negatives, negative_sampler
 from bayes_recsys.data.splits import Split
 from bayes_recsys.distributed import Group
 from bayes_recsys.evaluation.held_out import HeldOutLoss
+from bayes_recsys.inference.averaging import AveragedWeights
 from bayes_recsys.inference.checkpoint import Checkpoint
 from bayes_recsys.inference.checks import (
     check_arguments,
@@ -108,15 +109,17 @@ def fit(
     model.likelihood = objective.likelihood
     batches = _batches(model, split, objective, training)
     held_out = HeldOutLoss(split, objective.likelihood.negatives)
-    # Weights, gradients, two moments of the optimiser, and the best weights.
-    size = 20.0 * sum(p.numel() for p in model.parameters()) + batches.size
+    # Weights, gradients, two moments of the optimiser, the average, and the best weights.
+    size = 24.0 * sum(p.numel() for p in model.parameters()) + batches.size
     check_memory(size, "training", "embedding_dim, max_length or negatives")
     first = next(batches.epoch(1))
     group = Group.of(training.distributed)
     if group.size > 1:
         batches, objective = _shared(group, model, batches, objective, training)
     take_guide(model, guide, first.to(model.device))
-    state = State(model.to(training.device), make_optimizer(model, first, objective, training))
+    model.to(training.device)
+    averaged = AveragedWeights(model, training.average) if training.average else None
+    state = State(model, make_optimizer(model, first, objective, training), averaged)
     if resume is not None:
         _go_on(state, resume, training)
     with (
@@ -277,12 +280,14 @@ def _measure(
     monitor, number = training.monitor, state.epoch + 1
     started, value, nll = time.perf_counter(), math.nan, math.nan
     if number % monitor.every == 0 or number == training.max_epochs:
-        nll = held_out.measure(state.model, group)
-        is_it = monitor.metric == LOSS and monitor.part == "validation"
-        value = nll if is_it else monitor.measure(state.model, split, training.seed, group)
+        with state.measured():
+            nll = held_out.measure(state.model, group)
+            is_it = monitor.metric == LOSS and monitor.part == "validation"
+            value = nll if is_it else monitor.measure(state.model, split, training.seed, group)
     measured = {"held_out_nll": nll, monitor.name: value}
     measured["measuring"] = time.perf_counter() - started
-    state.finish_epoch(measured, monitor.score(value))
+    with state.measured():
+        state.finish_epoch(measured, monitor.score(value))
     for report in reports:
         report(state)
 

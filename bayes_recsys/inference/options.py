@@ -125,6 +125,9 @@ class Training:
         pairs: Most candidates in a batch.
         max_epochs: Most passes over the training positives.
         patience: Epochs without improvement before stopping.
+        average: Decay of an exponential average of the weights over the steps, in ``[0, 1)``, that is measured and
+            kept in place of the last ones (:class:`~bayes_recsys.inference.averaging.AveragedWeights`): a cheap
+            ensemble along the way. 0 for none.
         monitor: What an improvement is.
         negatives_exclude: ``"train"``, or ``"all"`` to reproduce a leak of public code, see
             :func:`~bayes_recsys.data.negatives.negative_sampler`.
@@ -150,6 +153,7 @@ class Training:
     pairs: int = 1024
     max_epochs: int = 100
     patience: int = 10
+    average: float = 0.0
     monitor: Monitor = Monitor()
     negatives_exclude: str = "train"
     seed: int = 0
@@ -168,6 +172,13 @@ class Training:
                     f"weight_decay={self.weight_decay} times learning_rate={self.learning_rate} is what a step takes of "
                     "each weight, and must be below 1"
                 )
+        check_number("average", self.average, least=0)
+        if self.average >= 1:
+            raise ValueError(f"average must be below 1, not {self.average}")
+        if self.average and self.sparse:
+            raise ValueError(
+                "average= takes all rows of all tables in at each step, which sparse=True is to spare"
+            )
         if not isinstance(self.monitor, Monitor):
             raise TypeError(f"monitor must be Monitor(..), not {self.monitor!r}")
         check_choice("negatives_exclude", self.negatives_exclude, ("train", "all"))
@@ -207,6 +218,7 @@ class Training:
         return cls(
             learning_rate=learning_rate,
             weight_decay=0.0,
+            average=0.0,
             max_epochs=max_epochs,
             patience=patience,
             monitor=monitor,

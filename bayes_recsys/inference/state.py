@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 
+from bayes_recsys.inference.averaging import AveragedWeights
 from bayes_recsys.models.base import Model
 
-PARTS = ("model", "optimizer", "best_weights", "rows")
+PARTS = ("model", "optimizer", "averaged", "best_weights", "rows")
 NUMBERS = ("position", "total", "seconds", "best", "best_epoch", "stopped")
 
 
@@ -24,6 +26,7 @@ class State:
     Args:
         model: What is trained.
         optimizer: What trains it.
+        averaged: Its weights averaged over the steps, by which it is measured; ``None``: by what they are.
 
     Attributes:
         rows: One row for each finished epoch, ``Fit.history``.
@@ -36,8 +39,13 @@ class State:
         stopped: Why training ended, ``None`` while it goes on. A callback may set it to stop.
     """
 
-    def __init__(self, model: Model, optimizer: torch.optim.Optimizer):
-        self.model, self.optimizer = model, optimizer
+    def __init__(
+        self,
+        model: Model,
+        optimizer: torch.optim.Optimizer,
+        averaged: AveragedWeights | None = None,
+    ):
+        self.model, self.optimizer, self.averaged = model, optimizer, averaged
         self.rows: list[dict[str, float]] = []
         self.position, self.total, self.seconds = 0, 0.0, 0.0
         self.best, self.best_epoch = float("-inf"), 0
@@ -48,8 +56,14 @@ class State:
     def epoch(self) -> int:
         return len(self.rows)
 
+    def measured(self) -> AbstractContextManager[None]:
+        """Within, the model has the weights by which it is measured and of which the best are kept."""
+        return nullcontext() if self.averaged is None else self.averaged.in_place()
+
     def step(self, loss: float, seconds: float) -> None:
         """Note a batch that is done."""
+        if self.averaged is not None:
+            self.averaged.step()
         self.position += 1
         self.total += loss
         self.seconds += seconds
@@ -80,6 +94,7 @@ class State:
         return {
             "model": copy.deepcopy(self.model.state_dict()),
             "optimizer": copy.deepcopy(self.optimizer.state_dict()),
+            "averaged": None if self.averaged is None else self.averaged.state_dict(),
             "best_weights": copy.deepcopy(self.best_weights),
             "rows": [dict(row) for row in self.rows],
             **{name: getattr(self, name) for name in NUMBERS},
@@ -102,9 +117,11 @@ class State:
         try:
             self.model.load_state_dict(state["model"])
             self.optimizer.load_state_dict(state["optimizer"])
-        except (KeyError, RuntimeError, ValueError) as error:
+            if self.averaged is not None:
+                self.averaged.load_state_dict(state["averaged"])
+        except (KeyError, RuntimeError, TypeError, ValueError) as error:
             raise ValueError(
-                f"this is the state of another model's run, or of another optimiser: {error}"
+                f"this is the state of another model's run, or of another way to train: {error}"
             ) from error
         best = state["best_weights"]
         self.best_weights = best and {name: one.clone() for name, one in best.items()}
