@@ -11,7 +11,7 @@ from bayes_recsys.inference import (
     Training,
     fit,
 )
-from bayes_recsys.likelihoods import Bernoulli, BradleyTerry, Likelihood, NoProbability
+from bayes_recsys.likelihoods import Bernoulli, BradleyTerry, Likelihood, NoProbability, Softmax
 from bayes_recsys.models import load_model, save_model
 from bayes_recsys.posterior import (
     DeepEnsemble,
@@ -47,6 +47,7 @@ __all__ = [
     "Posterior",
     "RandomFamily",
     "Scores",
+    "Softmax",
     "Training",
     "Weibull",
     "baselines",

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 import pyro
 import pyro.distributions as dist
 import torch
 from torch import Tensor
+from torch.distributions import constraints
 from torch.nn.functional import logsigmoid
 
 from bayes_recsys.arguments import check_whole
@@ -149,3 +151,74 @@ class BradleyTerry(Likelihood):
     def log_likelihood(self, logits: Tensor) -> Tensor:
         """``ln σ(x_pos - x_neg)``: ``[.., P, n]``."""
         return logsigmoid(logits[..., :1] - logits[..., 1:])
+
+
+@dataclass(frozen=True)
+class Softmax(Likelihood):
+    """Each positive is chosen from the catalogue, with probability ``exp(x_i) / Σ_k exp(x_k)`` over what the user had not
+    chosen otherwise (Liang et al., "Variational Autoencoders for Collaborative Filtering", 2018, section 2.1).
+
+    It ranks: what counts is the positive's logit against all others'. With ``negatives`` the sum is over the positive
+    and these, which are uniform, so that their correction would be the same for all of them (Bengio and Senécal,
+    "Adaptive Importance Sampling", 2008): for catalogues whose every item is too many.
+
+    Args:
+        negatives: ``None``: the whole catalogue; or how many random items stand for it, at least 1.
+
+    Raises:
+        ValueError: ``negatives`` is below 1.
+
+    Example:
+        >>> Softmax().log_likelihood(torch.zeros(1, 4)).exp()
+        tensor([[0.2500]])
+    """
+
+    negatives: int | None = None
+
+    def observe(self, logits: Tensor, batch: Batch) -> None:
+        """The site ``"choice"``: with negatives, which of a positive and these it is; else how often each item of the
+        catalogue was chosen. Without labels one choice is drawn."""
+        logits = logits.masked_fill(~batch.mask, LEAST)
+        if self.negatives is None:
+            choices = _Choices(logits[..., None, :])
+            seen = None if batch.label is None else batch.label[:, None]
+            pyro.sample("choice", choices, obs=seen)
+            return
+        logits = logits.unflatten(-1, (-1, 1 + self.negatives))
+        mask = batch.mask.unflatten(-1, (-1, 1 + self.negatives))[..., 0]
+        with pyro.plate("positive", logits.shape[-2], dim=-1):
+            seen = None if batch.label is None else torch.zeros_like(mask, dtype=torch.long)
+            pyro.sample("choice", dist.Categorical(logits=logits).mask(mask), obs=seen)
+
+    def log_likelihood(self, logits: Tensor) -> Tensor:
+        """``ln p`` of the positive among its candidates: ``[.., P, 1]``."""
+        return logits.log_softmax(-1)[..., :1]
+
+
+# The logit of what cannot be chosen: with -inf a label of 0 would be 0 · inf.
+LEAST = -1e9
+
+
+class _Choices(dist.TorchDistribution):
+    """Independent choices among ``C`` candidates, as how often each was chosen, ``[.., C]``; of no order, and so many as
+    there are: drawn is one.
+
+    Args:
+        logits: ``[.., C]``.
+    """
+
+    arg_constraints: ClassVar = {}
+    support = constraints.independent(constraints.nonnegative, 1)
+
+    def __init__(self, logits: Tensor):
+        self.log_p = logits.log_softmax(-1)
+        super().__init__(logits.shape[:-1], logits.shape[-1:], validate_args=False)
+
+    def expand(self, batch_shape: torch.Size, _instance: object = None) -> _Choices:
+        return _Choices(self.log_p.expand(*batch_shape, -1))
+
+    def sample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:
+        return torch.distributions.OneHotCategorical(logits=self.log_p).sample(sample_shape)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        return (self.log_p * value).sum(-1)

@@ -1,9 +1,8 @@
 """Batches: positives and negatives, the whole catalogue, and where targets stand in histories."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
-import pyro
 import pytest
 import torch
 
@@ -118,27 +117,49 @@ class TestWholeCatalogue:
         assert one != other
 
 
-@dataclass(frozen=True)
-class Softmax(br.Likelihood):
-    """Each positive is chosen from what is left of the catalogue."""
+class TestHiddenHistory:
+    """History dropout: a share of each block's history is gone, another each time, and nothing else changes."""
 
-    negatives: int | None = None
+    @pytest.mark.parametrize("negatives", [3, None])
+    def test_a_share_is_hidden(self, negatives, split, histories):
+        whole = batches(split, histories, negatives=negatives)
+        some = replace(whole, history_dropout=0.6)
+        kept = there = 0
+        for one, other in zip(whole.epoch(1), some.epoch(1), strict=True):
+            for name in ("user", "item", "mask", "history", "label", "share"):
+                assert torch.equal(getattr(one, name), getattr(other, name))
+            assert not (other.history_mask & ~one.history_mask).any()
+            kept, there = kept + other.history_mask.sum(), there + one.history_mask.sum()
+            # A target that is hidden stands nowhere; one that is kept is left out of its own history.
+            place = torch.where(one.own < one.history.shape[1], one.own, 0)
+            seen = (one.own < one.history.shape[1]) & other.history_mask.gather(1, place)
+            assert torch.equal(other.own < other.history.shape[1], seen)
+        assert kept / there == pytest.approx(0.4, abs=0.03)
 
-    def observe(self, logits, batch):
-        log_p = logits.masked_fill(~batch.mask, -torch.inf).log_softmax(-1)
-        chosen = (log_p.masked_fill(batch.label == 0, 0.0)).sum(-1)
-        pyro.factor("choice", chosen[..., None])
+    def test_another_part_each_epoch_the_same_in_each_run(self, split, histories):
+        made = replace(batches(split, histories, negatives=None), history_dropout=0.5)
+        first, again, second = (
+            {(b.user[0].item(), b.history_mask[0].sum().item()) for b in made.epoch(n)}
+            for n in (1, 1, 2)
+        )
+        assert first == again != second
 
-    def log_likelihood(self, logits):
-        return logits.log_softmax(-1)[..., :1]
+    def test_training_uses_it(self, split, histories):
+        losses = []
+        for dropout in (0.0, 0.7):
+            torch.manual_seed(0)
+            model = make(br.models.FISM, histories)
+            training = br.Training(max_epochs=1, history_dropout=dropout)
+            losses.append(br.fit(model, split, training=training, progress=False).history["loss"])
+        assert losses[0].item() != losses[1].item()
 
 
 class TestSoftmax(LikelihoodTests):
-    likelihood = Softmax()
+    likelihood = br.Softmax()
 
     def test_its_loss_is_that_of_all_choices(self, split, histories):
         model = make(br.models.GMF, histories)
-        model.likelihood = Softmax()
+        model.likelihood = br.Softmax()
         train = split.items_by_user("train")
         logits = model.score(
             torch.arange(60), torch.arange(80).expand(60, -1)
@@ -156,7 +177,7 @@ class TestSoftmax(LikelihoodTests):
         torch.manual_seed(0)
         model = model_class(histories, embedding_dim=8)
         training = br.Training(max_epochs=25, learning_rate=3e-2, patience=25)
-        result = br.fit(model, split, br.Objective(Softmax()), training, progress=False)
+        result = br.fit(model, split, br.Objective(br.Softmax()), training, progress=False)
         assert result.history["loss"].iloc[-1] < 0.98 * result.history["loss"].iloc[0]
         nll = br.predictive_nll(model, split)
         user = nll.index[2]
@@ -171,6 +192,6 @@ class TestSoftmax(LikelihoodTests):
             by_hand.append(-chosen.mean().log().item())
         assert nll[user] == pytest.approx(np.mean(by_hand), rel=1e-4)
         br.save_model(model, tmp_path / "model")
-        assert br.load_model(tmp_path / "model").likelihood == Softmax()
+        assert br.load_model(tmp_path / "model").likelihood == br.Softmax()
         with pytest.raises(br.NoProbability):
             br.evaluation.predicted_pairs(model, split)

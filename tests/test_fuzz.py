@@ -174,6 +174,7 @@ CALLS = {
     ),
     "Bernoulli": (br.Bernoulli, {"negatives": 4}),
     "BradleyTerry": (br.BradleyTerry, {"negatives": 4}),
+    "Softmax": (br.Softmax, {"negatives": 4}),
     **{family.__name__: (family, {"scale": 1.0}) for family in (br.LogNormal, br.Gamma, br.Weibull)},
     "Scores": (br.Scores, {"scope": "user", "prior_mean": "constant"}),
     "synthetic": (br.data.synthetic, {"n_users": 20, "n_items": 40, "dim": 2, "scale": 0.1, "seed": 0}),

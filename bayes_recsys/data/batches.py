@@ -83,11 +83,17 @@ class Batch:
 
 
 def candidates(
-    histories: Histories, user: Tensor, item: Tensor, mask: Tensor | None = None
+    histories: Histories,
+    user: Tensor,
+    item: Tensor,
+    mask: Tensor | None = None,
+    kept: Tensor | None = None,
 ) -> Batch:
     """A batch to predict with: candidates ``item [G, C]`` of users ``user [G]``, those real that
-    ``mask [G, C]`` says (default: all)."""
+    ``mask [G, C]`` says, over the entries of their histories that ``kept [G, L]`` says (default: all)."""
     history, there = histories.history.padded(user)
+    if kept is not None:
+        there = there & kept
     mask = torch.ones(item.shape, dtype=torch.bool) if mask is None else mask
     own = _place_of(item, history, there)
     is_inside = own < history.shape[1]
@@ -126,6 +132,7 @@ class TrainingBatches:
         pairs: Most candidates in a batch (a single block may exceed it).
         at_once: Most attention entries in a batch (a single block may exceed it).
         seed: Seed of everything random here.
+        history_dropout: Share of each block's history that is hidden from it, drawn anew each time, in ``[0, 1)``.
         share: Of each batch every ``share[1]``-th block, from ``share[0]``: what one of so many processes
             does of it. Where a batch has too few blocks, one without a real candidate.
     """
@@ -138,6 +145,7 @@ class TrainingBatches:
     pairs: int = 2048
     at_once: int = 500_000
     seed: int = 0
+    history_dropout: float = 0.0
     share: tuple[int, int] = (0, 1)
 
     def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
@@ -156,10 +164,12 @@ class TrainingBatches:
         first, count, owner = self._blocks()
         groups = self._groups(count, self.histories.history.lengths.numpy()[owner], rng)
         make = self._sampled if self.negatives is not None else self._of_every_item
+        hidden = self._hidden(number)
         rank, size = self.share
         for group in groups[start:]:
             mine = group[rank::size] if rank < len(group) else group[:1]
-            batch = make(items, *(torch.from_numpy(a[mine]) for a in (first, count, owner)))
+            parts = (torch.from_numpy(a[mine]) for a in (first, count, owner))
+            batch = make(items, *parts, None if hidden is None else hidden[mine])
             if rank >= len(group):
                 batch = replace(batch, mask=torch.zeros_like(batch.mask))
             yield replace(batch, scale=float(len(groups)))
@@ -175,6 +185,24 @@ class TrainingBatches:
             width = min(positives, self.block) * (1 + self.negatives)
             candidates = len(self.positives.values) * (1 + self.negatives)
         return 8.0 * candidates + 4.0 * TENSORS * width * longest
+
+    def _hidden(self, number: int) -> np.ndarray | None:
+        """A seed for each block's part of its history."""
+        if not self.history_dropout:
+            return None
+        rng = stream("hidden history", self.seed, number)
+        return rng.integers(2**32, size=int(self._blocks_of_user.sum()))
+
+    def _kept(self, owner: Tensor, hidden: np.ndarray | None) -> Tensor | None:
+        """Which of the entries of these users' histories ``[G, L]`` a block sees; ``None`` for all."""
+        if hidden is None:
+            return None
+        lengths = self.histories.history.lengths[owner].tolist()
+        kept = torch.zeros(len(owner), max(1, *lengths), dtype=torch.bool)
+        for row, (seed, length) in enumerate(zip(hidden.tolist(), lengths, strict=True)):
+            drawn = np.random.default_rng(seed).random(length) >= self.history_dropout
+            kept[row, :length] = torch.from_numpy(drawn)
+        return kept
 
     @property
     def _blocks_of_user(self) -> Tensor:
@@ -208,19 +236,33 @@ class TrainingBatches:
         groups.append(np.array(current))
         return [groups[g] for g in rng.permutation(len(groups))]
 
-    def _sampled(self, items: Tensor, first: Tensor, count: Tensor, owner: Tensor) -> Batch:
+    def _sampled(
+        self,
+        items: Tensor,
+        first: Tensor,
+        count: Tensor,
+        owner: Tensor,
+        hidden: np.ndarray | None = None,
+    ) -> Batch:
         """Blocks of positives ``items[first : first + count]``, each with its negatives behind it."""
         index, mask = self._within(items, first, count)
         item = items[index]
         label = torch.zeros(item.shape)
         label[..., 0] = 1.0
-        batch = candidates(
-            self.histories, owner, item.flatten(1), mask[..., None].expand(item.shape).flatten(1)
-        )
+        there = mask[..., None].expand(item.shape).flatten(1)
+        kept = self._kept(owner, hidden)
+        batch = candidates(self.histories, owner, item.flatten(1), there, kept)
         share = 1 / self._blocks_of_user[owner]
         return replace(batch, share=share, label=label.flatten(1), negatives=self.negatives)
 
-    def _of_every_item(self, items: Tensor, first: Tensor, count: Tensor, owner: Tensor) -> Batch:
+    def _of_every_item(
+        self,
+        items: Tensor,
+        first: Tensor,
+        count: Tensor,
+        owner: Tensor,
+        hidden: np.ndarray | None = None,
+    ) -> Batch:
         """Blocks with the whole catalogue, but for what the user chose in other blocks."""
         index, mask = self._within(items, first, count)
         label = torch.zeros(len(owner), self.histories.n_items)
@@ -229,7 +271,8 @@ class TrainingBatches:
         there = torch.ones(label.shape, dtype=torch.bool)
         there[chosen.rows, chosen.values] = False
         every = torch.arange(self.histories.n_items).expand(label.shape)
-        batch = candidates(self.histories, owner, every, there | (label == 1))
+        kept = self._kept(owner, hidden)
+        batch = candidates(self.histories, owner, every, there | (label == 1), kept)
         return replace(batch, share=1 / self._blocks_of_user[owner], label=label)
 
     @staticmethod

@@ -19,7 +19,7 @@ from bayes_recsys.experiments.settings import Setting
 from bayes_recsys.inference.objective import KL_REDUCTIONS, Objective
 from bayes_recsys.inference.options import Training
 from bayes_recsys.inference.schedules import LinearWarmup
-from bayes_recsys.likelihoods import Bernoulli, BradleyTerry, Likelihood
+from bayes_recsys.likelihoods import Bernoulli, BradleyTerry, Likelihood, Softmax
 from bayes_recsys.models import BAMF, Options
 from bayes_recsys.models.bamf import CHOICES
 from bayes_recsys.nn import COMBINES, ENERGIES
@@ -27,7 +27,7 @@ from bayes_recsys.nn import COMBINES, ENERGIES
 DATA = (*DATASETS, "synthetic")
 # What an interrupted run leaves in its folder.
 CHECKPOINT = "checkpoint.pt"
-LIKELIHOODS = {"bernoulli": Bernoulli, "bradley-terry": BradleyTerry}
+LIKELIHOODS = {"bernoulli": Bernoulli, "bradley-terry": BradleyTerry, "softmax": Softmax}
 MODEL, OBJECTIVE, TRAINING = Options(BAMF, {}).values, Objective(), Training()
 
 
@@ -127,7 +127,7 @@ def _add_model(group: argparse._ArgumentGroup) -> None:
 def _add_objective(group: argparse._ArgumentGroup) -> None:
     add, default = group.add_argument, type(OBJECTIVE.likelihood)
     name = next(name for name, one in LIKELIHOODS.items() if one is default)
-    counts = ", ".join(f"{one().negatives} {name}" for name, one in LIKELIHOODS.items())
+    counts = ", ".join(f"{one().negatives or 'all'} {name}" for name, one in LIKELIHOODS.items())
     add("--likelihood", choices=LIKELIHOODS, help=as_help("what is observed", name))
     add("--negatives", type=int, help=as_help("per positive", counts))
     add("--penalty", type=float, help=as_help("on all parameters squared", OBJECTIVE.penalty))

@@ -25,7 +25,7 @@ from bayes_recsys.experiments.settings import Setting
 from bayes_recsys.inference.checkpoint import Checkpoint
 from bayes_recsys.inference.fitting import fit
 from bayes_recsys.inference.result import Fit
-from bayes_recsys.likelihoods import Bernoulli, BradleyTerry
+from bayes_recsys.likelihoods import Bernoulli, BradleyTerry, Softmax
 from bayes_recsys.models.base import Model
 from bayes_recsys.models.folder import check_target, save_model
 from bayes_recsys.posterior.arviz import posterior_tree, save_tree
@@ -40,7 +40,7 @@ RESULTS = (
     "metrics.json", "recommendations.csv", "posterior.nc", "attention.png", "history.csv", "loss.png",
 )  # fmt: skip
 SHOWN = ("hr@10", "ndcg@10", "precision@10", "recall@10", "map@10")
-OBSERVATIONS = {Bernoulli: "pair", BradleyTerry: "comparison"}
+OBSERVATIONS = {Bernoulli: "pair", BradleyTerry: "comparison", Softmax: "choice"}
 
 
 def run(command: Command) -> None:
@@ -177,7 +177,9 @@ def ranking(model: Model, parts: Split, distributed: bool = False) -> dict[str, 
 def likelihoods(model: Model, parts: Split, seed: int) -> Mapping[str, float]:
     """How probable the test items are with scores from the posterior, and from the prior."""
     observed = OBSERVATIONS.get(type(model.likelihood), "observation")
-    print(f"Test items against as many negatives as in training, nats a {observed}:")
+    of = model.likelihood.negatives
+    against = "the whole catalogue" if of is None else "as many negatives as in training"
+    print(f"Test items against {against}, nats a {observed}:")
     found = {}
     for source in ("posterior", "prior") if model.is_random else ("posterior",):
         nll = predictive_nll(Posterior(model, source=source, seed=seed), parts, seed=seed).mean()

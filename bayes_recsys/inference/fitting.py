@@ -166,8 +166,11 @@ def _batches(
         histories=model.histories,
         sampler=negative_sampler(split, training.negatives_exclude),
         negatives=objective.likelihood.negatives,
+        # With the whole catalogue for candidates a user's choices cost no more together than one alone.
+        block=32 if objective.likelihood.negatives is not None else 2**31,
         pairs=training.pairs,
         seed=training.seed,
+        history_dropout=training.history_dropout,
     )
 
 

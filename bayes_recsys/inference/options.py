@@ -128,6 +128,8 @@ class Training:
         average: Decay of an exponential average of the weights over the steps, in ``[0, 1)``, that is measured and
             kept in place of the last ones (:class:`~bayes_recsys.inference.averaging.AveragedWeights`): a cheap
             ensemble along the way. 0 for none.
+        history_dropout: Share of a user's history that is hidden in each block of a batch, in ``[0, 1)``: what is left
+            must tell the choices, as a short history must. Scores of what is hidden are not drawn.
         monitor: What an improvement is.
         negatives_exclude: ``"train"``, or ``"all"`` to reproduce a leak of public code, see
             :func:`~bayes_recsys.data.negatives.negative_sampler`.
@@ -154,6 +156,7 @@ class Training:
     max_epochs: int = 100
     patience: int = 10
     average: float = 0.0
+    history_dropout: float = 0.0
     monitor: Monitor = Monitor()
     negatives_exclude: str = "train"
     seed: int = 0
@@ -172,9 +175,10 @@ class Training:
                     f"weight_decay={self.weight_decay} times learning_rate={self.learning_rate} is what a step takes of "
                     "each weight, and must be below 1"
                 )
-        check_number("average", self.average, least=0)
-        if self.average >= 1:
-            raise ValueError(f"average must be below 1, not {self.average}")
+        for name in ("average", "history_dropout"):
+            check_number(name, getattr(self, name), least=0)
+            if getattr(self, name) >= 1:
+                raise ValueError(f"{name} must be below 1, not {getattr(self, name)}")
         if self.average and self.sparse:
             raise ValueError(
                 "average= takes all rows of all tables in at each step, which sparse=True is to spare"
@@ -219,6 +223,7 @@ class Training:
             learning_rate=learning_rate,
             weight_decay=0.0,
             average=0.0,
+            history_dropout=0.0,
             max_epochs=max_epochs,
             patience=patience,
             monitor=monitor,
