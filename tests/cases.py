@@ -47,6 +47,8 @@ VARIANTS = [
     ),
     (models.NAIS, {"energy": "concat", "scores": PUBLISHED}),
     (models.FISM, {"alpha": 0.0}),
+    (models.ItemSimilarity, {"scores": Point(), "energy": "concat"}),
+    (models.ItemSimilarity, {"scores": Scores(Gamma("learned"), Weibull(1.0))}),
     (models.DRNet, {"scores": Scores(Gamma("learned"), Weibull(1.0)), "dropout": 0.0}),
     (models.Association, {"scores": PUBLISHED}),
     (models.DELF, {"scores": Scores(LogNormal("amortised"), prior_mean="contextual")}),

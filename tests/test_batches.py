@@ -120,21 +120,38 @@ class TestWholeCatalogue:
 class TestHiddenHistory:
     """History dropout: a share of each block's history is gone, another each time, and nothing else changes."""
 
-    @pytest.mark.parametrize("negatives", [3, None])
-    def test_a_share_is_hidden(self, negatives, split, histories):
+    def pairs(self, split, histories, negatives):
         whole = batches(split, histories, negatives=negatives)
         some = replace(whole, history_dropout=0.6)
+        return list(zip(whole.epoch(1), some.epoch(1), strict=True))
+
+    @pytest.mark.parametrize("negatives", [3, None])
+    def test_a_share_is_hidden(self, negatives, split, histories):
         kept = there = 0
-        for one, other in zip(whole.epoch(1), some.epoch(1), strict=True):
-            for name in ("user", "item", "mask", "history", "label", "share"):
+        for one, other in self.pairs(split, histories, negatives):
+            for name in ("user", "item", "history", "share"):
                 assert torch.equal(getattr(one, name), getattr(other, name))
             assert not (other.history_mask & ~one.history_mask).any()
             kept, there = kept + other.history_mask.sum(), there + one.history_mask.sum()
-            # A target that is hidden stands nowhere; one that is kept is left out of its own history.
-            place = torch.where(one.own < one.history.shape[1], one.own, 0)
-            seen = (one.own < one.history.shape[1]) & other.history_mask.gather(1, place)
-            assert torch.equal(other.own < other.history.shape[1], seen)
         assert kept / there == pytest.approx(0.4, abs=0.03)
+
+    def test_a_target_that_is_kept_is_left_out_of_its_history(self, split, histories):
+        for one, other in self.pairs(split, histories, 3):
+            length = one.history.shape[1]
+            place = torch.where(one.own < length, one.own, 0)
+            seen = (one.own < length) & other.history_mask.gather(1, place)
+            assert torch.equal(other.own < length, seen)
+            assert torch.equal(one.label, other.label)
+
+    def test_of_the_catalogue_what_is_kept_is_not_asked_for(self, split, histories):
+        for one, other in self.pairs(split, histories, None):
+            for g in range(len(one.user)):
+                kept = set(other.history[g][other.history_mask[g]].tolist())
+                chosen = set(one.label[g].nonzero()[:, 0].tolist())
+                asked = set((one.mask[g]).nonzero()[:, 0].tolist())
+                assert set(other.label[g].nonzero()[:, 0].tolist()) == chosen - kept
+                assert set(other.mask[g].nonzero()[:, 0].tolist()) == asked - kept
+            assert not other.inside.numel()
 
     def test_another_part_each_epoch_the_same_in_each_run(self, split, histories):
         made = replace(batches(split, histories, negatives=None), history_dropout=0.5)

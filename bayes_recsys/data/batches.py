@@ -37,6 +37,7 @@ class Batch:
         negatives: Negatives behind each positive. Training candidates are laid out positive
             first, ``C = P · (1 + negatives)``, so ``[G, P, 1 + negatives]`` is a view. 0 where every
             item is a candidate, ``C = N``, and when predicting.
+        whole: Whether the candidates of every block are all items, in order.
         scale: What the terms of this batch are multiplied by to estimate the whole data set:
             the number of batches in the epoch.
         share: Part of its user that each block is, shape ``[G]``: one over the number of the
@@ -54,6 +55,7 @@ class Batch:
     share: Tensor
     label: Tensor | None = None
     negatives: int = 0
+    whole: bool = False
     scale: float = 1.0
 
     @cached_property
@@ -132,7 +134,8 @@ class TrainingBatches:
         pairs: Most candidates in a batch (a single block may exceed it).
         at_once: Most attention entries in a batch (a single block may exceed it).
         seed: Seed of everything random here.
-        history_dropout: Share of each block's history that is hidden from it, drawn anew each time, in ``[0, 1)``.
+        history_dropout: Share of each block's history that is hidden from it, drawn anew each time, in ``[0, 1)``. With
+            the whole catalogue for candidates what is kept is none of them.
         share: Of each batch every ``share[1]``-th block, from ``share[0]``: what one of so many processes
             does of it. Where a batch has too few blocks, one without a real candidate.
     """
@@ -273,7 +276,15 @@ class TrainingBatches:
         every = torch.arange(self.histories.n_items).expand(label.shape)
         kept = self._kept(owner, hidden)
         batch = candidates(self.histories, owner, every, there | (label == 1), kept)
-        return replace(batch, share=1 / self._blocks_of_user[owner], label=label)
+        if kept is not None:  # what is kept tells what is hidden, and is not asked for
+            is_kept = batch.own < batch.history.shape[1]
+            label = label.masked_fill(is_kept, 0.0)
+            nowhere = torch.full_like(batch.own, batch.history.shape[1])
+            batch = replace(
+                batch, mask=batch.mask & ~is_kept, own=nowhere, inside=batch.inside[:, :0]
+            )
+        share = 1 / self._blocks_of_user[owner]
+        return replace(batch, share=share, label=label, whole=True)
 
     @staticmethod
     def _within(items: Tensor, first: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:

@@ -129,7 +129,8 @@ class Training:
             kept in place of the last ones (:class:`~bayes_recsys.inference.averaging.AveragedWeights`): a cheap
             ensemble along the way. 0 for none.
         history_dropout: Share of a user's history that is hidden in each block of a batch, in ``[0, 1)``: what is left
-            must tell the choices, as a short history must. Scores of what is hidden are not drawn.
+            must tell the choices, as a short history must (and of likelihoods over the whole catalogue those alone that
+            are hidden). Scores of what is hidden are not drawn.
         monitor: What an improvement is.
         negatives_exclude: ``"train"``, or ``"all"`` to reproduce a leak of public code, see
             :func:`~bayes_recsys.data.negatives.negative_sampler`.

@@ -11,6 +11,7 @@ from bayes_recsys.models.folder import ModelFolderError, load_model, save_model
 from bayes_recsys.models.nais import NAIS
 from bayes_recsys.models.ncf import GMF, MLP, NeuMF
 from bayes_recsys.models.options import Options
+from bayes_recsys.models.similarity import ItemSimilarity
 
 __all__ = [
     "AML",
@@ -28,6 +29,7 @@ __all__ = [
     "CFNetML",
     "CFNetRL",
     "DRNet",
+    "ItemSimilarity",
     "Model",
     "ModelFolderError",
     "NeuMF",

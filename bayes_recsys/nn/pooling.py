@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.nn.functional import embedding as look_up
 
 from bayes_recsys.data.batches import Batch
 from bayes_recsys.nn.weights import simplex
@@ -41,6 +42,31 @@ def pool(log_score: Tensor, value: Tensor, batch: Batch, beta: float) -> Tensor:
     rows = log_score.expand(*log_score.shape[:-2], inside.shape[1], -1)
     without = pool_rows(rows, value, batch.present_inside, beta)
     return shared.scatter(-2, inside[..., None].expand_as(without), without)
+
+
+def match(log_score: Tensor, value: Tensor, target: Tensor, batch: Batch, beta: float) -> Tensor:
+    """``Σ_j α_j value_j · target_i``, shape ``[.., G, C]``: :func:`pool` and its product with each target, for
+    scores that all targets share, without a vector for every pair.
+
+    Args:
+        log_score: ``ln s``, shape ``[.., G, 1, L]``.
+        value: ``[G, L, K]``.
+        target: ``[G, C, K]``; or ``[C, K]``, the same candidates for all blocks.
+        batch: Says which entries there are.
+        beta: Smoothing exponent.
+    """
+    shared = pool_rows(log_score, value, batch.present_to_all, beta)  # [.., G, 1, K]
+    logit = (shared @ target.mT).squeeze(-2)
+    inside = batch.inside
+    if not inside.shape[1]:
+        return logit
+    rows = log_score.expand(*log_score.shape[:-2], inside.shape[1], -1)
+    without = pool_rows(rows, value, batch.present_inside, beta)  # [.., G, W, K]
+    if target.ndim == 2:
+        own = look_up(inside, target)
+    else:
+        own = target.gather(1, inside[..., None].expand(-1, -1, target.shape[-1]))
+    return logit.scatter(-1, inside.expand(without.shape[:-1]), (without * own).sum(-1))
 
 
 def pool_rows(log_score: Tensor, value: Tensor, present: Present, beta: float) -> Tensor:

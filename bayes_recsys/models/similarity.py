@@ -1,0 +1,116 @@
+"""Item-item attention: a recommendation is the sum of what the history contributes."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from bayes_recsys.arguments import check_number, check_whole
+from bayes_recsys.data.batches import Batch
+from bayes_recsys.data.history import Histories
+from bayes_recsys.models.base import Model
+from bayes_recsys.nn.attention import Attended, Attention
+from bayes_recsys.nn.entries import HistoryEntries
+from bayes_recsys.nn.kernel import ItemKernel
+from bayes_recsys.nn.pooling import match
+from bayes_recsys.nn.tables import embedding
+from bayes_recsys.scores.families import Point
+from bayes_recsys.scores.spec import Scores
+
+
+class ItemSimilarity(Model):
+    """``x_ui = b_i + Σ_{j ∈ R} α_uj W_ji`` over the history ``R = R_u \\ {i}``, its weights
+    ``W_ji = h_j · q_i + κ B_ji`` a learned part of low rank and, in predictions, the closed form of EASE.
+
+    The attention ``α_uj``, from scores of mean ``exp(a_u · k_j)``, is how much a user's choice says of their others. So a
+    logit is exactly the sum of what each choice contributes, ``α_uj W_ji``. It is made for
+    :class:`~bayes_recsys.likelihoods.Softmax` with hidden history (``Training(history_dropout=0.7)``), as Liang et al.,
+    "Variational Autoencoders for Collaborative Filtering" (2018), and Steck, "Embarrassingly Shallow Autoencoders"
+    (2019), would have it; latent site ``"attention"``.
+
+    The kernel ``B`` is fitted to the training part, so that of a training choice it knows the answer: learned along with it,
+    the rest of ``W`` would learn to take that back. It is added where the model predicts (``model.eval()``), with a
+    weight that the validation part chooses.
+
+    Args:
+        histories: Vocabularies and histories. Give ``data.histories(split, max_length=10**6)``: no choice is left out
+            of the sum.
+        embedding_dim: Length of ``h`` and ``q``.
+        attention_dim: Length of ``a`` and ``k``.
+        scores: How the scores are distributed, of scope ``"user"``; or ``Point()``.
+        energy: ``"dot"``, ``"prod"`` or ``"concat"``.
+        beta: Smoothing exponent of ``α = s / (Σ s)^β``, ``0 < β ≤ 1``.
+        kernel: ``κ``, not negative; 0 for none.
+        l2: The kernel's penalty, positive.
+
+    Raises:
+        ValueError: An option is unknown or out of range, or the scope is another.
+
+    Example:
+        >>> import bayes_recsys as br
+        >>> split = br.data.split(br.data.synthetic(n_users=20, n_items=50, seed=0).interactions)
+        >>> model = ItemSimilarity(br.data.histories(split), embedding_dim=8, kernel=2.0)
+        >>> model.score(torch.tensor([0]), torch.tensor([[3, 4, 5]])).shape
+        torch.Size([1, 3])
+    """
+
+    def __init__(
+        self,
+        histories: Histories,
+        *,
+        embedding_dim: int = 256,
+        attention_dim: int = 32,
+        scores: Scores | Point = Scores(),
+        energy: str = "dot",
+        beta: float = 0.5,
+        kernel: float = 0.0,
+        l2: float = 200.0,
+    ):
+        super().__init__(histories)
+        check_whole("attention_dim", attention_dim)
+        check_number("kernel", kernel, least=0)
+        check_number("l2", l2, above=0)
+        if isinstance(scores, Scores) and scores.scope != "user":
+            raise ValueError(
+                f"scope={scores.scope!r}: here a score is the user's, the same for all targets; use scope='user'"
+            )
+        self.item = embedding(histories.n_items, embedding_dim)
+        self.history = embedding(histories.n_items, embedding_dim)
+        self.item_bias = nn.Parameter(torch.zeros(histories.n_items))
+        self.query = embedding(histories.n_users, attention_dim)
+        self.key = embedding(histories.n_items, attention_dim)
+        self.attention = Attention(attention_dim, energy=energy, scores=scores, beta=beta)
+        self.weight = kernel
+        self.kernel = ItemKernel(histories.audience, histories.n_users, l2)
+
+    def attend(self, batch: Batch) -> dict[str, Attended]:
+        value, key = self.history(batch.history), self.key(batch.history)
+        if self.adds_kernel:
+            of_kernel, _ = self.kernel.tables(value.device)
+            value = torch.cat([value, of_kernel[batch.history]], dim=-1)
+        entries = HistoryEntries(batch, key, value)
+        return {"attention": self.attention(self.query(batch.user)[:, None], entries)}
+
+    @property
+    def adds_kernel(self) -> bool:
+        """Whether the kernel is part of the sum."""
+        return self.weight > 0 and not self.training
+
+    def logits_of(
+        self, batch: Batch, attended: dict[str, Attended], strengths: dict[str, Tensor]
+    ) -> Tensor:
+        (site,), (log_power,) = attended.values(), strengths.values()
+        item, bias = self._targets(batch)
+        return bias + match(log_power, site.entries.value, item, batch, site.attention.beta)
+
+    def _targets(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Vectors and biases of the candidates, ``[G, C, V]`` and ``[G, C]``; once where all blocks have the
+        catalogue, ``[N, V]`` and ``[N]``."""
+        item, bias = self.item.weight, self.item_bias
+        if not batch.whole:
+            item, bias = self.item(batch.item), bias[batch.item]
+        if not self.adds_kernel:
+            return item, bias
+        _, of_kernel = self.kernel.tables(item.device)
+        of_kernel = of_kernel if batch.whole else of_kernel[batch.item]
+        return torch.cat([item, self.weight * of_kernel], dim=-1), bias
