@@ -17,7 +17,7 @@ from pyro.infer import RenyiELBO
 
 from bayes_recsys.data.batches import TrainingBatches
 from bayes_recsys.data.history import check_split
-from bayes_recsys.data.negatives import check_negatives, negative_sampler
+from bayes_recsys.data.negatives import check_negatives
 from bayes_recsys.data.splits import Split
 from bayes_recsys.distributed import Group
 from bayes_recsys.evaluation.held_out import HeldOutLoss
@@ -36,6 +36,7 @@ from bayes_recsys.inference.options import LOSS, Training
 from bayes_recsys.inference.progress import Progress
 from bayes_recsys.inference.result import Fit
 from bayes_recsys.inference.state import State
+from bayes_recsys.inference.training_batches import training_batches
 from bayes_recsys.memory import check_memory, memory_kept
 from bayes_recsys.models.base import Model
 from bayes_recsys.models.own_guide import Guide
@@ -107,7 +108,7 @@ def fit(
         checkpoint.describe(model, split, objective, training)
         resume = checkpoint.load()
     model.likelihood = objective.likelihood
-    batches = _batches(model, split, objective, training)
+    batches = training_batches(model, split, objective, training)
     held_out = HeldOutLoss(split, objective.likelihood.negatives)
     # Weights, gradients, two moments of the optimiser, the average, and the best weights.
     size = 24.0 * sum(p.numel() for p in model.parameters()) + batches.size
@@ -156,22 +157,6 @@ def fit(
         held_out.of_constant(model.likelihood),
     )
     return Fit(model, history, state.best_epoch, state.stopped, base)
-
-
-def _batches(
-    model: Model, split: Split, objective: Objective, training: Training
-) -> TrainingBatches:
-    return TrainingBatches(
-        positives=split.items_by_user("train"),
-        histories=model.histories,
-        sampler=negative_sampler(split, training.negatives_exclude),
-        negatives=objective.likelihood.negatives,
-        # With the whole catalogue for candidates a user's choices cost no more together than one alone.
-        block=32 if objective.likelihood.negatives is not None else 2**31,
-        pairs=training.pairs,
-        seed=training.seed,
-        history_dropout=training.history_dropout,
-    )
 
 
 def _go_on(state: State, kept: Mapping[str, Any], training: Training) -> None:

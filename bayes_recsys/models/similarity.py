@@ -100,17 +100,10 @@ class ItemSimilarity(Model):
         self, batch: Batch, attended: dict[str, Attended], strengths: dict[str, Tensor]
     ) -> Tensor:
         (site,), (log_power,) = attended.values(), strengths.values()
-        item, bias = self._targets(batch)
-        return bias + match(log_power, site.entries.value, item, batch, site.attention.beta)
-
-    def _targets(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Vectors and biases of the candidates, ``[G, C, V]`` and ``[G, C]``; once where all blocks have the
-        catalogue, ``[N, V]`` and ``[N]``."""
-        item, bias = self.item.weight, self.item_bias
-        if not batch.whole:
-            item, bias = self.item(batch.item), bias[batch.item]
-        if not self.adds_kernel:
-            return item, bias
-        _, of_kernel = self.kernel.tables(item.device)
-        of_kernel = of_kernel if batch.whole else of_kernel[batch.item]
-        return torch.cat([item, self.weight * of_kernel], dim=-1), bias
+        value, beta, width = site.entries.value, site.attention.beta, self.item.embedding_dim
+        logit = match(log_power, value[..., :width], self.item.weight, batch, beta)
+        if self.adds_kernel:
+            _, of_kernel = self.kernel.tables(value.device)
+            of_history = match(log_power, value[..., width:], of_kernel, batch, beta)
+            logit = logit + self.weight * of_history
+        return logit + (self.item_bias if batch.whole else self.item_bias[batch.item])

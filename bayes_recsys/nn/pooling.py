@@ -14,6 +14,8 @@ from bayes_recsys.scores.present import Present
 
 # Within ±60, exp and sums of it, their powers and their gradients are finite in single precision.
 TAME = 60.0
+# Looking up a vector for each candidate costs so many times its share of a product with all.
+FEW = 8
 
 
 def pool(log_score: Tensor, value: Tensor, batch: Batch, beta: float) -> Tensor:
@@ -45,28 +47,32 @@ def pool(log_score: Tensor, value: Tensor, batch: Batch, beta: float) -> Tensor:
 
 
 def match(log_score: Tensor, value: Tensor, target: Tensor, batch: Batch, beta: float) -> Tensor:
-    """``Σ_j α_j value_j · target_i``, shape ``[.., G, C]``: :func:`pool` and its product with each target, for
+    """``Σ_j α_j value_j · target_i``, shape ``[.., G, C]``: :func:`pool` and its product with each candidate's vector, for
     scores that all targets share, without a vector for every pair.
 
     Args:
         log_score: ``ln s``, shape ``[.., G, 1, L]``.
         value: ``[G, L, K]``.
-        target: ``[G, C, K]``; or ``[C, K]``, the same candidates for all blocks.
-        batch: Says which entries there are.
+        target: Vectors of all items, ``[N, K]``.
+        batch: Says which entries and candidates there are.
         beta: Smoothing exponent.
     """
     shared = pool_rows(log_score, value, batch.present_to_all, beta)  # [.., G, 1, K]
-    logit = (shared @ target.mT).squeeze(-2)
-    inside = batch.inside
+    item, inside = batch.item, batch.inside
+    if batch.whole or FEW * item.shape[1] > len(
+        target
+    ):  # one product for all, and of these the candidates
+        logit = (shared @ target.mT).squeeze(-2)
+        if not batch.whole:
+            logit = logit.gather(-1, item.expand(logit.shape[:-1] + item.shape[1:]))
+    else:
+        logit = (shared @ look_up(item, target).mT).squeeze(-2)
     if not inside.shape[1]:
         return logit
     rows = log_score.expand(*log_score.shape[:-2], inside.shape[1], -1)
     without = pool_rows(rows, value, batch.present_inside, beta)  # [.., G, W, K]
-    if target.ndim == 2:
-        own = look_up(inside, target)
-    else:
-        own = target.gather(1, inside[..., None].expand(-1, -1, target.shape[-1]))
-    return logit.scatter(-1, inside.expand(without.shape[:-1]), (without * own).sum(-1))
+    own = (without * look_up(item.gather(1, inside), target)).sum(-1)
+    return logit.scatter(-1, inside.expand(own.shape), own)
 
 
 def pool_rows(log_score: Tensor, value: Tensor, present: Present, beta: float) -> Tensor:
