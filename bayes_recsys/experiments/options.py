@@ -157,6 +157,16 @@ def _add_training(group: argparse._ArgumentGroup) -> None:
         help=as_help("of embeddings and linear maps", f"{decay}, or 0 with --penalty"),
     )
     add(
+        "--average",
+        type=float,
+        help=as_help("decay of an average of the weights", TRAINING.average),
+    )
+    add(
+        "--history-dropout",
+        type=float,
+        help=as_help("share of a history that is hidden in a step", TRAINING.history_dropout),
+    )
+    add(
         "--negatives-exclude",
         choices=("train", "all"),
         help="'all' never draws held-out positives as negatives: a leak, for comparison only "
@@ -199,8 +209,11 @@ def _objective(options: argparse.Namespace) -> Objective:
 
 
 def _training(options: argparse.Namespace) -> Training:
-    names = ("max_epochs", "patience", "learning_rate", "weight_decay", "negatives_exclude")
-    return Training(**given(options, *names, "seed", "device", "sparse"))
+    names = (
+        "max_epochs", "patience", "learning_rate", "weight_decay", "average", "history_dropout",
+        "negatives_exclude", "seed", "device", "sparse",
+    )  # fmt: skip
+    return Training(**given(options, *names))
 
 
 def _check_files(options: argparse.Namespace) -> None:

@@ -112,8 +112,16 @@ OPEN = {
 }
 # What it does not speak of.
 FOREIGN = {
-    "published": ("kl_warmup", "sparse", "negatives"),
-    "public-code": ("kl_warmup", "sparse", "values", "dropout", "penalty"),
+    "published": ("kl_warmup", "sparse", "negatives", "average", "history_dropout"),
+    "public-code": (
+        "kl_warmup",
+        "sparse",
+        "values",
+        "dropout",
+        "penalty",
+        "average",
+        "history_dropout",
+    ),
 }
 
 
