@@ -14,6 +14,7 @@ from bayes_recsys.inference import (
 from bayes_recsys.likelihoods import Bernoulli, BradleyTerry, Likelihood, NoProbability, Softmax
 from bayes_recsys.models import load_model, save_model
 from bayes_recsys.posterior import (
+    SWAG,
     DeepEnsemble,
     MCDropout,
     Posterior,
@@ -30,6 +31,7 @@ from bayes_recsys.scores import Gamma, LogNormal, Point, RandomFamily, Scores, W
 __version__ = "0.1.0"
 
 __all__ = [
+    "SWAG",
     "Bernoulli",
     "BradleyTerry",
     "Checkpoint",

@@ -10,6 +10,7 @@ from bayes_recsys.inference.options import Monitor, Training
 from bayes_recsys.inference.predictive_check import predictive
 from bayes_recsys.inference.result import Fit
 from bayes_recsys.inference.schedules import CyclicWarmup, LinearWarmup
+from bayes_recsys.inference.snapshots import Snapshots
 from bayes_recsys.inference.state import State
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "LinearWarmup",
     "Monitor",
     "Objective",
+    "Snapshots",
     "State",
     "Tempered",
     "TensorBoardLog",

@@ -13,8 +13,10 @@ from bayes_recsys.posterior.plots import plot_attention, plot_loss
 from bayes_recsys.posterior.predictive import DeepEnsemble, MCDropout, Posterior, Predictive
 from bayes_recsys.posterior.recommendations import recommend
 from bayes_recsys.posterior.summary import score_summary
+from bayes_recsys.posterior.swag import SWAG
 
 __all__ = [
+    "SWAG",
     "DeepEnsemble",
     "Draws",
     "MCDropout",
