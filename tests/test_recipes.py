@@ -51,7 +51,7 @@ BAMF = "br.models.BAMF(histories, user_scores={})"
 USES = {
     "model": ("WeighedHistory", "WeighedHistory(histories, dim=8)", ""),
     "family": ("Nakagami", BAMF.format("br.Scores(Nakagami('learned'), Nakagami(1.0))"), ""),
-    "likelihood": ("Softmax", BAMF.format("br.Scores()"), "Softmax()"),
+    "likelihood": ("Probit", BAMF.format("br.Scores()"), "Probit()"),
 }
 
 
