@@ -23,7 +23,7 @@ def small():
 
 def integrated(model, batch, entries):
     """Means and sds of ``ln s`` of two entries by a grid."""
-    grid = torch.linspace(-5, 4.5, 39)
+    grid = torch.linspace(-5, 4.5, 24)
     x, y = torch.meshgrid(grid, grid, indexing="ij")
     points = torch.stack([x.flatten(), y.flatten()], dim=1)
     log_density = []
