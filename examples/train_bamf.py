@@ -4,7 +4,7 @@
     .venv/bin/python examples/train_bamf.py --data latest-small --as published --energy prod
 
 Writes into the output folder: metrics.json, recommendations.csv, posterior.nc (open it with
-ArviZ), attention.png, loss.png and model/ (load it with bayes_recsys.load_model).
+ArviZ), attention.png, history.csv, loss.png and model/ (load it with bayes_recsys.load_model).
 
 A family of scores of your own is known to --guide and --prior by its name if you define it, or import the
 file that does, above.
