@@ -19,18 +19,18 @@ from bayes_recsys.scores.spec import Scores
 
 
 class ItemSimilarity(Model):
-    """``x_ui = b_i + Σ_{j ∈ R} α_uj W_ji`` over the history ``R = R_u \\ {i}``, its weights
-    ``W_ji = h_j · q_i + κ B_ji`` a learned part of low rank and, in predictions, the closed form of EASE.
+    """``x_ui = b_i + Σ_{j ∈ R} (α_uj h_j · q_i + κ |R|^-β B_ji)`` over the history ``R = R_u \\ {i}``: item-item weights of
+    low rank, attended to, and, in predictions, those of EASE in closed form.
 
-    The attention ``α_uj``, from scores of mean ``exp(a_u · k_j)``, is how much a user's choice says of their others. So a
-    logit is exactly the sum of what each choice contributes, ``α_uj W_ji``. It is made for
+    The attention ``α_uj``, from scores of mean ``exp(a_u · k_j)``, is how much a user's choice says of their others. A logit is exactly
+    the sum of what each choice contributes. It is made for
     :class:`~bayes_recsys.likelihoods.Softmax` with hidden history (``Training(history_dropout=0.7)``), as Liang et al.,
     "Variational Autoencoders for Collaborative Filtering" (2018), and Steck, "Embarrassingly Shallow Autoencoders"
     (2019), would have it; latent site ``"attention"``.
 
     The kernel ``B`` is fitted to the training part, so that of a training choice it knows the answer: learned along with it,
-    the rest of ``W`` would learn to take that back. It is added where the model predicts (``model.eval()``), with a
-    weight that the validation part chooses.
+    the low-rank part would learn to take that back. It is added where the model predicts (``model.eval()``), with a
+    weight that the validation part chooses, and evenly: its sum over a history is what it was fitted for.
 
     Args:
         histories: Vocabularies and histories. Give ``data.histories(split, max_length=10**6)``: no choice is left out
@@ -104,6 +104,7 @@ class ItemSimilarity(Model):
         logit = match(log_power, value[..., :width], self.item.weight, batch, beta)
         if self.adds_kernel:
             _, of_kernel = self.kernel.tables(value.device)
-            of_history = match(log_power, value[..., width:], of_kernel, batch, beta)
+            even = torch.zeros_like(log_power)
+            of_history = match(even, value[..., width:], of_kernel, batch, beta)
             logit = logit + self.weight * of_history
         return logit + (self.item_bias if batch.whole else self.item_bias[batch.item])
