@@ -21,7 +21,7 @@ from bayes_recsys.experiments.training import run
 if __name__ == "__main__":
     try:
         run(parse())
-    except (DataError, ValueError, FloatingPointError, OSError) as error:
+    except (DataError, ValueError, FloatingPointError, OSError, MemoryError) as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt as interrupted:
         written = str(interrupted) or "what was written before is complete, the rest is missing"

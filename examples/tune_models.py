@@ -44,7 +44,7 @@ if __name__ == "__main__":
         main()
     except ModuleNotFoundError as error:
         sys.exit(f'error: {error}; install the rest with pip install -e ".[benchmarks]"')
-    except (DataError, ValueError, OSError) as error:
+    except (DataError, ValueError, OSError, MemoryError) as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         sys.exit("interrupted: finished trials are kept; the same command goes on from there")

@@ -96,23 +96,36 @@ class EASE:
         if not l2 > 0:
             raise ValueError(f"l2 must be positive, not {l2}")
         self.split, self.rows = split, chosen(split)
-        by_users = self.rows.shape[0] < self.rows.shape[1]
-        size = min(self.rows.shape)
-        check_memory(3 * 8.0 * size**2, f"EASE of {size:,}", "the number of items or users")
-        gram = (self.rows @ self.rows.T if by_users else self.rows.T @ self.rows).toarray()
-        inverse = linalg.inv(gram + l2 * np.eye(len(gram)), overwrite_a=True)
-        if by_users:
-            self.left, self.right = inverse, self.rows  # XP = KX
-            self.diagonal = (1 - self.rows.multiply(inverse @ self.rows).sum(0)) / l2
-        else:
-            self.left, self.right = self.rows, inverse
-            self.diagonal = inverse.diagonal()
+        self.left, self.right, self.diagonal = ease_factors(self.rows, l2)
 
     def score(self, user: Tensor, item: Tensor) -> Tensor:
         """Scores ``[G, C]`` of candidates ``item [G, C]`` of users ``user [G]``."""
         user = user.numpy()
         own = self.rows[user].toarray()
         return _gathered(own - self.left[user] @ self.right / self.diagonal, item)
+
+
+def ease_factors(
+    rows: sparse.csr_array, l2: float
+) -> tuple[np.ndarray | sparse.csr_array, np.ndarray | sparse.csr_array, np.ndarray]:
+    """``left`` and ``right`` with ``left @ right = XP``, and ``diag(P)``, of :class:`EASE`: ``K`` and ``X`` with fewer users
+    than items, else ``X`` and ``P``.
+
+    Args:
+        rows: What each user chose, ``X [M, N]``.
+        l2: Penalty, positive.
+
+    Raises:
+        MemoryError: The matrix does not fit.
+    """
+    size = min(rows.shape)
+    check_memory(3 * 8.0 * size**2, f"EASE of {size:,}", "the number of items or users")
+    by_users = rows.shape[0] < rows.shape[1]
+    gram = (rows @ rows.T if by_users else rows.T @ rows).toarray()
+    inverse = linalg.inv(gram + l2 * np.eye(len(gram)), overwrite_a=True)
+    if by_users:  # XP = KX
+        return inverse, rows, (1 - rows.multiply(inverse @ rows).sum(0)) / l2
+    return rows, inverse, inverse.diagonal()
 
 
 class SLIM:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
+from scipy.sparse import csr_array
 from torch import Tensor
 
+from bayes_recsys.baselines.linear import ease_factors
 from bayes_recsys.data.ragged import Ragged
 from bayes_recsys.memory import check_memory
 
 
 class ItemKernel:
-    """``B_ji = value_j · target_i``, the weights of EASE: the linear item-item model
-    ``min ‖X - XB‖² + l2 ‖B‖²`` with ``diag(B) = 0``.
-
-    Steck, "Embarrassingly Shallow Autoencoders for Sparse Data" (2019). Off its diagonal ``B_ji = -P_ji / P_ii``,
-    ``P = (XᵀX + l2 I)⁻¹``. With fewer users than items ``XP = KX`` is used, ``K = (XXᵀ + l2 I)⁻¹``: then
-    ``B_ji = x_j · (K x_i) / (1 - x_iᵀ K x_i)``, ``x_i`` the users of an item.
+    """``B_ji = value_j · target_i``, the weights of :class:`~bayes_recsys.baselines.linear.EASE`: off its diagonal
+    ``B_ji = -P_ji / P_ii``, which with fewer users than items is ``x_j · (K x_i) / (l2 P_ii)``, ``x_i`` the users of an item.
 
     Nothing is computed before it is asked for.
 
@@ -51,19 +50,17 @@ class ItemKernel:
         return self._made
 
     def _make(self) -> tuple[Tensor, Tensor]:
-        n_items, size = len(self.audience), min(self.n_users, len(self.audience))
-        check_memory(8.0 * (3 * size**2 + 2 * n_items * self.n_users), "the kernel", "kernel to 0")
-        column = torch.zeros(n_items, self.n_users, dtype=torch.double)  # users of each item
-        column[self.audience.rows, self.audience.values] = 1.0
-        if n_items <= self.n_users:
-            inverse = torch.linalg.inv(
-                column @ column.T + self.l2 * torch.eye(n_items, dtype=torch.double)
-            )
-            weights = -inverse / inverse.diagonal()
-            return torch.eye(n_items), weights.fill_diagonal_(0.0).T.float().contiguous()
-        inverse = torch.linalg.inv(
-            column.T @ column + self.l2 * torch.eye(self.n_users, dtype=torch.double)
+        users, count = self.audience.values.numpy(), len(self.audience.values)
+        of_items = (np.ones(count), users, self.audience.offsets.numpy())
+        rows = csr_array(of_items, shape=(len(self.audience), self.n_users)).T.tocsr()
+        size = min(rows.shape)
+        check_memory(8.0 * len(self.audience) * 2 * size, "the kernel", "kernel to 0")
+        left, right, diagonal = ease_factors(rows, self.l2)
+        if right is rows:
+            value, target = rows.T.toarray(), (left @ right / (self.l2 * diagonal)).T
+        else:
+            value, target = np.eye(size), -right.T / diagonal[:, None]
+        return tuple(
+            torch.from_numpy(np.ascontiguousarray(table, dtype=np.float32))
+            for table in (value, target)
         )
-        target = column @ inverse
-        rest = 1 - (column * target).sum(1, keepdim=True)
-        return column.float(), (target / rest).float()
