@@ -16,7 +16,7 @@ from bayes_recsys.data.ragged import Ragged
 from bayes_recsys.scores.present import Present
 from bayes_recsys.streams import stream
 
-# Tensors [G, C, L] that a step holds at once, at least: 25 to 57 were measured.
+# Tensors of a block that a step holds at once, at least: peaks of memory are of 25 and more.
 TENSORS = 16
 
 
@@ -177,9 +177,9 @@ class TrainingBatches:
                 batch = replace(batch, mask=torch.zeros_like(batch.mask))
             yield replace(batch, scale=float(len(groups)))
 
-    @property
-    def size(self) -> float:
-        """Bytes that an epoch has in memory at least: its candidates, and the tensors of its largest block's attention."""
+    def least_memory(self, differing: bool) -> float:
+        """Bytes that an epoch has in memory at least: its candidates, and the tensors of its largest block; these have a
+        number for each candidate and entry where scores are ``differing`` by target, else for each of both."""
         longest = int(self.histories.history.lengths.max())
         positives = int(self.positives.lengths.max())
         if self.negatives is None:
@@ -187,7 +187,8 @@ class TrainingBatches:
         else:
             width = min(positives, self.block) * (1 + self.negatives)
             candidates = len(self.positives.values) * (1 + self.negatives)
-        return 8.0 * candidates + 4.0 * TENSORS * width * longest
+        entries = width * longest if differing else width + longest
+        return 8.0 * candidates + 4.0 * TENSORS * entries
 
     def _hidden(self, number: int) -> np.ndarray | None:
         """A seed for each block's part of its history."""

@@ -65,9 +65,8 @@ class HeldOutLoss:
         With ``n`` negatives to a choice that are each observed, it is the entropy of one in ``1 + n``; of
         comparisons, ln 2.
         """
-        if (
-            self.item is None
-        ):  # the whole catalogue but what its user trained on, and but the other choices
+        if self.item is None:
+            # The whole catalogue but what its user trained on, and but the other choices.
             count = self.user.bincount(minlength=len(self.trained.lengths))
             width = (self.n_items - self.trained.lengths - count + 1)[self.user]
         else:

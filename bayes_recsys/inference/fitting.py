@@ -36,7 +36,7 @@ from bayes_recsys.inference.options import LOSS, Training
 from bayes_recsys.inference.progress import Progress
 from bayes_recsys.inference.result import Fit
 from bayes_recsys.inference.state import State
-from bayes_recsys.inference.training_batches import training_batches
+from bayes_recsys.inference.training_batches import differs_by_target, training_batches
 from bayes_recsys.memory import check_memory, memory_kept
 from bayes_recsys.models.base import Model
 from bayes_recsys.models.own_guide import Guide
@@ -111,8 +111,12 @@ def fit(
     batches = training_batches(model, split, objective, training)
     held_out = HeldOutLoss(split, objective.likelihood.negatives)
     # Weights, gradients, two moments of the optimiser, the average, and the best weights.
-    size = 24.0 * sum(p.numel() for p in model.parameters()) + batches.size
-    check_memory(size, "training", "embedding_dim, max_length or negatives")
+    size = 24.0 * sum(p.numel() for p in model.parameters())
+    check_memory(
+        size + batches.least_memory(differing=differs_by_target(model)),
+        "training",
+        "embedding_dim, max_length or negatives",
+    )
     first = next(batches.epoch(1))
     group = Group.of(training.distributed)
     if group.size > 1:
@@ -267,14 +271,13 @@ def _measure(
         return
     monitor, number = training.monitor, state.epoch + 1
     started, value, nll = time.perf_counter(), math.nan, math.nan
-    if number % monitor.every == 0 or number == training.max_epochs:
-        with state.measured():
+    with state.measured():
+        if number % monitor.every == 0 or number == training.max_epochs:
             nll = held_out.measure(state.model, group)
             is_it = monitor.metric == LOSS and monitor.part == "validation"
             value = nll if is_it else monitor.measure(state.model, split, training.seed, group)
-    measured = {"held_out_nll": nll, monitor.name: value}
-    measured["measuring"] = time.perf_counter() - started
-    with state.measured():
+        measured = {"held_out_nll": nll, monitor.name: value}
+        measured["measuring"] = time.perf_counter() - started
         state.finish_epoch(measured, monitor.score(value))
     for report in reports:
         report(state)

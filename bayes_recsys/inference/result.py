@@ -37,4 +37,4 @@ class Fit:
         """Whether the kept epoch's held-out loss is below that of one probability for every item. A model of noise
         learns nothing; one that is sure of what is wrong may rank well and still lose more than that."""
         kept = self.history["held_out_nll"][self.history["epoch"] == self.best_epoch]
-        return bool((kept < self.base_nll).all())
+        return bool(len(kept)) and bool((kept < self.base_nll).all())

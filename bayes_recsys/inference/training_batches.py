@@ -12,13 +12,17 @@ from bayes_recsys.models.base import Model
 UNBOUNDED = 2**62
 
 
+def differs_by_target(model: Model) -> bool:
+    """Whether some attention has other scores for each target."""
+    return any(attention.by_target for attention in model.attentions)
+
+
 def training_batches(
     model: Model, split: Split, objective: Objective, training: Training
 ) -> TrainingBatches:
     """The batches that a likelihood wants, as large as the training says."""
     # Where scores differ by target, memory is bounded too by what a batch attends to, see TrainingBatches.
-    by_target = any(attention.by_target for attention in model.attentions)
-    bounds = {} if by_target else {"at_once": UNBOUNDED}
+    bounds = {} if differs_by_target(model) else {"at_once": UNBOUNDED}
     return TrainingBatches(
         positives=split.items_by_user("train"),
         histories=model.histories,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -32,17 +32,23 @@ def as_predictive(scorer: Predictive | Model) -> Predictive:
 
 
 class Predictive:
-    """Draws of logits. The predictive probability is the mean of their probabilities."""
+    """Draws of logits. The predictive probability is the mean of their probabilities.
+
+    Attributes:
+        model: The model that draws, or the first of several of the same histories and likelihood.
+    """
+
+    model: Model
 
     @property
     def histories(self) -> Histories:
         """Those of the model or models."""
-        raise NotImplementedError
+        return self.model.histories
 
     @property
     def likelihood(self) -> Likelihood:
         """What the model or models were fitted to observe; it decides what a probability is."""
-        raise NotImplementedError
+        return self.model.likelihood
 
     def draw_logits(self, user: Tensor, item: Tensor) -> Tensor:
         """Logits ``[S, G, C]`` of candidates ``item [G, C]`` for users ``user [G]``; the same in every
@@ -81,14 +87,6 @@ class Posterior(Predictive):
         check_kind(self.model, Model, "a model")
         check_draws(self.draws, self.source, self.seed)
 
-    @property
-    def histories(self) -> Histories:
-        return self.model.histories
-
-    @property
-    def likelihood(self) -> Likelihood:
-        return self.model.likelihood
-
     def draw_logits(self, user: Tensor, item: Tensor) -> Tensor:
         return draw_logits(
             self.model, user, item, draws=self.draws, source=self.source, seed=self.seed
@@ -121,15 +119,7 @@ class DeepEnsemble(Predictive):
             raise ValueError("the models of an ensemble must be of the same split")
         if any(one.likelihood != models[0].likelihood for one in models):
             raise ValueError("the models of an ensemble must be fitted with the same likelihood")
-        self.models = list(models)
-
-    @property
-    def histories(self) -> Histories:
-        return self.models[0].histories
-
-    @property
-    def likelihood(self) -> Likelihood:
-        return self.models[0].likelihood
+        self.models, self.model = list(models), models[0]
 
     def draw_logits(self, user: Tensor, item: Tensor) -> Tensor:
         return torch.stack([model.score(user, item) for model in self.models])
@@ -137,12 +127,26 @@ class DeepEnsemble(Predictive):
     def score(self, user: Tensor, item: Tensor) -> Tensor:
         """Log predictive probability ``ln 1/S Σ_s p(x⁽ˢ⁾)``; where the likelihood knows none, the mean
         logit."""
+        return combined(self.likelihood, self.draw_logits(user, item))
+
+
+def combined(likelihood: Likelihood, draws: Iterable[Tensor]) -> Tensor:
+    """Log predictive probability ``ln 1/S Σ_s p(x⁽ˢ⁾)`` of draws of logits, each ``[G, C]``; where the likelihood knows no
+    probability, the mean logit."""
+
+    def said(logits: Tensor) -> Tensor:
         # In double precision: 1e-8 of a probability near 1 tells two items apart.
-        logits = self.draw_logits(user, item).double()
-        try:
-            return self.likelihood.probability(logits).mean(0).log()
-        except NoProbability:
-            return logits.mean(0)
+        return likelihood.probability(logits.double()) if has_probability else logits.double()
+
+    try:
+        likelihood.probability(torch.zeros(1))
+        has_probability = True
+    except NoProbability:
+        has_probability = False
+    total, number = 0.0, 0
+    for logits in draws:
+        total, number = total + said(logits), number + 1
+    return (total / number).log() if has_probability else total / number
 
 
 @dataclass(frozen=True)
@@ -171,14 +175,6 @@ class MCDropout(Predictive):
         if not any(isinstance(m, nn.Dropout) and m.p > 0 for m in self.model.modules()):
             raise ValueError("the model has no dropout: build and fit it with dropout above 0")
         check_draws(self.draws, "posterior", self.seed)
-
-    @property
-    def histories(self) -> Histories:
-        return self.model.histories
-
-    @property
-    def likelihood(self) -> Likelihood:
-        return self.model.likelihood
 
     def draw_logits(self, user: Tensor, item: Tensor) -> Tensor:
         drawn = []

@@ -10,12 +10,10 @@ from torch import Tensor
 from torch.nn.utils import vector_to_parameters
 
 from bayes_recsys.arguments import check_kind, check_number
-from bayes_recsys.data.history import Histories
-from bayes_recsys.likelihoods import Likelihood, NoProbability
 from bayes_recsys.memory import check_memory
 from bayes_recsys.models.base import Model
 from bayes_recsys.posterior.draws import check_draws, draw_logits
-from bayes_recsys.posterior.predictive import Predictive
+from bayes_recsys.posterior.predictive import Predictive, combined
 from bayes_recsys.streams import torch_seed
 
 
@@ -69,14 +67,6 @@ class SWAG(Predictive):
     def _trained(self) -> list[torch.nn.Parameter]:
         return [p for p in self.model.parameters() if p.requires_grad]
 
-    @property
-    def histories(self) -> Histories:
-        return self.model.histories
-
-    @property
-    def likelihood(self) -> Likelihood:
-        return self.model.likelihood
-
     def weights_drawn(self) -> Iterator[Tensor]:
         """Each draw of all weights, ``[P]``; the same in every call."""
         for number in range(self.draws):
@@ -101,23 +91,12 @@ class SWAG(Predictive):
     def score(self, user: Tensor, item: Tensor) -> Tensor:
         """Log predictive probability ``ln 1/S Σ_s p(x⁽ˢ⁾)``, with scores at their expectation; where the likelihood knows
         none, the mean logit."""
-        total = torch.zeros(item.shape, dtype=torch.double)
+        return combined(self.likelihood, self._expected(user, item))
+
+    def _expected(self, user: Tensor, item: Tensor) -> Iterator[Tensor]:
         for weights in self.weights_drawn():
             with self._having(weights):
-                total += self._said(self.model.score(user, item).double())
-        mean = total / self.draws
-        return mean.log() if self._has_probability else mean
-
-    @property
-    def _has_probability(self) -> bool:
-        try:
-            self.likelihood.probability(torch.zeros(1))
-        except NoProbability:
-            return False
-        return True
-
-    def _said(self, logits: Tensor) -> Tensor:
-        return self.likelihood.probability(logits) if self._has_probability else logits
+                yield self.model.score(user, item)
 
     @contextmanager
     def _having(self, weights: Tensor) -> Iterator[None]:
