@@ -171,8 +171,9 @@ class TrainingBatches:
         rank, size = self.share
         for group in groups[start:]:
             mine = group[rank::size] if rank < len(group) else group[:1]
-            parts = (torch.from_numpy(a[mine]) for a in (first, count, owner))
-            batch = make(items, *parts, None if hidden is None else hidden[mine])
+            places = [torch.from_numpy(a[mine]) for a in (first, count, owner)]
+            kept = None if hidden is None else self._kept(places[-1], hidden[mine])
+            batch = make(items, *places, kept)
             if rank >= len(group):
                 batch = replace(batch, mask=torch.zeros_like(batch.mask))
             yield replace(batch, scale=float(len(groups)))
@@ -197,10 +198,8 @@ class TrainingBatches:
         rng = stream("hidden history", self.seed, number)
         return rng.integers(2**32, size=int(self._blocks_of_user.sum()))
 
-    def _kept(self, owner: Tensor, hidden: np.ndarray | None) -> Tensor | None:
-        """Which of the entries of these users' histories ``[G, L]`` a block sees; ``None`` for all."""
-        if hidden is None:
-            return None
+    def _kept(self, owner: Tensor, hidden: np.ndarray) -> Tensor:
+        """Which of the entries of these users' histories ``[G, L]`` a block sees."""
         lengths = self.histories.history.lengths[owner].tolist()
         kept = torch.zeros(len(owner), max(1, *lengths), dtype=torch.bool)
         for row, (seed, length) in enumerate(zip(hidden.tolist(), lengths, strict=True)):
@@ -241,12 +240,7 @@ class TrainingBatches:
         return [groups[g] for g in rng.permutation(len(groups))]
 
     def _sampled(
-        self,
-        items: Tensor,
-        first: Tensor,
-        count: Tensor,
-        owner: Tensor,
-        hidden: np.ndarray | None = None,
+        self, items: Tensor, first: Tensor, count: Tensor, owner: Tensor, kept: Tensor | None
     ) -> Batch:
         """Blocks of positives ``items[first : first + count]``, each with its negatives behind it."""
         index, mask = self._within(items, first, count)
@@ -254,18 +248,12 @@ class TrainingBatches:
         label = torch.zeros(item.shape)
         label[..., 0] = 1.0
         there = mask[..., None].expand(item.shape).flatten(1)
-        kept = self._kept(owner, hidden)
         batch = candidates(self.histories, owner, item.flatten(1), there, kept)
         share = 1 / self._blocks_of_user[owner]
         return replace(batch, share=share, label=label.flatten(1), negatives=self.negatives)
 
     def _of_every_item(
-        self,
-        items: Tensor,
-        first: Tensor,
-        count: Tensor,
-        owner: Tensor,
-        hidden: np.ndarray | None = None,
+        self, items: Tensor, first: Tensor, count: Tensor, owner: Tensor, kept: Tensor | None
     ) -> Batch:
         """Blocks with the whole catalogue, but for what the user chose in other blocks."""
         index, mask = self._within(items, first, count)
@@ -275,7 +263,6 @@ class TrainingBatches:
         there = torch.ones(label.shape, dtype=torch.bool)
         there[chosen.rows, chosen.values] = False
         every = torch.arange(self.histories.n_items).expand(label.shape)
-        kept = self._kept(owner, hidden)
         batch = candidates(self.histories, owner, every, there | (label == 1), kept)
         if kept is not None:  # what is kept tells what is hidden, and is not asked for
             is_kept = batch.own < batch.history.shape[1]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from numbers import Real
 
 import numpy as np
 import pandas as pd
@@ -153,14 +152,14 @@ def _check_names(frame: pd.DataFrame, columns: Sequence[str], name: str) -> None
 
 def _is_missing(values: pd.Series) -> np.ndarray:
     """Which ids or times ``[n]`` are missing, empty text or infinite."""
-    missing = values.isna().to_numpy(copy=True)
+    missing = values.isna().to_numpy()
     if pd.api.types.is_float_dtype(values.dtype):
         return missing | np.isinf(values.to_numpy(float, na_value=np.nan))
     if pd.api.types.is_object_dtype(values.dtype) or pd.api.types.is_string_dtype(values.dtype):
-        none = ("", float("inf"), -float("inf"))
-        missing[~missing] = [
-            isinstance(one, str | Real) and one in none for one in values[~missing]
-        ]
+        try:
+            return missing | values.isin(["", np.inf, -np.inf]).to_numpy()
+        except TypeError:  # what has no hash is no id either, which _encode says
+            return missing
     return missing
 
 
