@@ -28,8 +28,8 @@ def check_kind(value: object, kind: type | tuple[type, ...], wanted: str) -> Non
     raise TypeError(f"{wanted} is needed, not {type(value).__name__}{hint}")
 
 
-def check_whole(name: str, value: object, least: int = 1, most: int = 2**63 - 1) -> None:
-    """Refuse what is no whole number from ``least`` (``ValueError``).
+def check_whole(name: str, value: object, least: int = 1) -> None:
+    """Refuse what is no whole number from ``least``, of 64 bits (``ValueError``).
 
     Example:
         >>> check_whole("draws", 0.5)
@@ -37,10 +37,9 @@ def check_whole(name: str, value: object, least: int = 1, most: int = 2**63 - 1)
         ValueError: draws must be a whole number of at least 1, not 0.5
     """
     is_whole = isinstance(value, Integral) and not isinstance(value, bool)
-    if not is_whole or not least <= value <= most:
-        to = "" if most == 2**63 - 1 else f" and at most {most}"
+    if not is_whole or not least <= value < 2**63:
         raise ValueError(
-            f"{name} must be a whole number of at least {least}{to}, not {reprlib.repr(value)}"
+            f"{name} must be a whole number of at least {least}, not {reprlib.repr(value)}"
         )
 
 

@@ -108,6 +108,14 @@ class TestLearning:
         ended = br.fit(model, split, br.Objective(likelihood), training, progress=False)
         assert ended.base_nll == pytest.approx(base, abs=1e-6)
 
+    def test_without_an_epoch_nothing_was_learned(self, split):
+        def stop(state):
+            state.stopped = "enough"
+
+        ended = fit(split, callbacks=[stop])
+        assert ended.best_epoch == 0
+        assert not ended.learned
+
     def test_noise_teaches_nothing_and_taste_something(self):
         rng = np.random.default_rng(0)
         noise = [(u, i) for u in range(60) for i in rng.choice(80, 15, replace=False)]
