@@ -29,6 +29,11 @@ class TestQuotes:
         with pytest.raises(DataError, match=r"r.csv: line 2: a quote opens that closes 2 line"):
             read(tmp_path, self.BROKEN)
 
+    def test_a_review_with_breaks_and_commas_is_no_row(self, tmp_path):
+        review = '"good\n2, maybe 3 stars\nand, well, long, 5\n10, 20"'
+        data = read(tmp_path, f"user,item,stars,review\n1,10,4,{review}\n2,10,5,fine\n")
+        assert pairs(data) == {("1", "10"), ("2", "10")}
+
     def test_so_is_an_id_of_several_lines(self, tmp_path):
         with pytest.raises(DataError, match="line 3: column 'item' runs over several lines"):
             read(tmp_path, 'user,item\n1,10\n2,"20\n3"\n4,40\n')

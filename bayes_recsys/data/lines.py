@@ -94,40 +94,55 @@ def number_rows(frame: pd.DataFrame, first: int, separator: str, path: Path) -> 
     Raises:
         DataError: What stands between two quotes looks like rows: a quote too much has swallowed them.
     """
-    breaks = np.zeros(len(frame), dtype=np.int64)
+    breaks, swallowed = np.zeros(len(frame), dtype=np.int64), np.zeros(len(frame), dtype=bool)
+    numbers: list[bool] | None = None
     for column in frame:
         text = frame[column]
-        if isinstance(text.dtype, pd.CategoricalDtype):
-            several = ["\n" in str(one) for one in text.cat.categories]
-            broken = np.append(np.array(several, bool), False)
-            broken = broken[text.cat.codes]
-        elif pd.api.types.is_numeric_dtype(text.dtype):
+        if pd.api.types.is_numeric_dtype(text.dtype):
             continue
-        else:
-            broken = text.str.contains("\n", regex=False).fillna(False).to_numpy(bool)
-        if broken.any():
-            breaks[broken] += text[broken].astype(str).str.count("\n").to_numpy(np.int64)
+        code, fields = pd.factorize(text)  # -1 where there is none
+        several = [str(field).count("\n") for field in fields]
+        if any(several):
+            if numbers is None:
+                numbers = [_has_numbers(frame[one]) for one in frame]
+            holds = [
+                n > 0 and _holds_rows(f, separator, numbers)
+                for f, n in zip(fields, several, strict=True)
+            ]
+            breaks += np.append(several, 0)[code]
+            swallowed |= np.append(holds, False)[code]
     starts = first + np.arange(len(frame)) + breaks.cumsum() - breaks
+    if swallowed.any():
+        row = swallowed.argmax()
+        raise DataError(
+            f"{path}: line {starts[row]}: a quote opens that closes {breaks[row]} line(s) later, and what is between looks "
+            "like rows; remove the quote or double it"
+        )
     frame.index = pd.Index(starts, name="line")
-    for line in starts[breaks > 0]:
-        fields = frame.loc[line]
-        for field in fields[fields.astype(str).str.contains("\n")]:
-            if _holds_rows(field, separator, len(fields)):
-                n = field.count("\n")
-                raise DataError(
-                    f"{path}: line {line}: a quote opens that closes {n} line(s) later, and what is between looks like "
-                    "rows; remove the quote or double it"
-                )
     return frame
 
 
-def _holds_rows(field: str, separator: str, width: int) -> bool:
-    """Whether a line of a field has as many separators as a row, or starts with a number and one."""
-    for line in field.split("\n")[1:]:
-        start, *rest = line.split(separator)
-        if rest and (len(rest) >= width - 1 or start.strip().isdigit()):
+def _has_numbers(values: pd.Series) -> bool:
+    """Whether nearly all values of a column are numbers."""
+    found = pd.to_numeric(pd.Series(values.unique()).dropna().astype(str), errors="coerce")
+    return len(found) > 0 and found.notna().mean() > 0.5
+
+
+def _holds_rows(field: str, separator: str, numbers: list[bool]) -> bool:
+    """Whether a line within a field reads like a row, with numbers where columns have numbers; the last line, which the
+    closing quote may have cut, like the start of one, with two of them."""
+    *whole, last = (line.split(separator) for line in field.split("\n")[1:])
+    for parts in whole:
+        if len(parts) == len(numbers) and all(_fits(parts, numbers)):
             return True
-    return False
+    start = list(_fits(last[:-1], numbers))
+    return len(last) <= len(numbers) and sum(numbers[: len(start)]) >= 2 and all(start)
+
+
+def _fits(parts: list[str], numbers: list[bool]) -> Iterator[bool]:
+    """For each of these fields, whether it may stand in its column."""
+    for part, is_number in zip(parts, numbers, strict=False):
+        yield not is_number or part.strip().replace(".", "", 1).isdigit()
 
 
 def misfit(path: Path, separator: str, encoding: str, width: int | None) -> str:
