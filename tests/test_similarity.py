@@ -151,3 +151,52 @@ class TestModel:
     def test_bad_options_are_named(self, options, message, histories):
         with pytest.raises(ValueError, match=message):
             br.models.ItemSimilarity(histories, **options)
+
+
+class TestChoosingTheKernel:
+    def fitted(self):
+        split = parts(60, 40)
+        model = br.models.ItemSimilarity(br.data.histories(split), embedding_dim=4, beta=1.0)
+        return split, model.eval()
+
+    def test_the_kernel_alone_ranks_as_ease_and_the_best_is_kept(self, tmp_path):
+        split, model = self.fitted()
+        tried = br.inference.choose_kernel(
+            model, split, weights=(0, 5, 50), penalties=(2, 20.0, 200)
+        )
+        alone = tried[np.isinf(tried["weight"])].set_index("l2")["ndcg@10"]
+        for l2, value in alone.items():
+            scorer = br.baselines.EASE(split, l2=l2)
+            ranked = br.evaluate(scorer, split, part="validation", progress=False).per_user
+            assert value == pytest.approx(ranked["ndcg@10"].mean(), abs=1e-6)
+        beside = tried[~np.isinf(tried["weight"])]
+        assert beside["weight"].tolist() == [0, 5, 50]
+        assert set(beside["l2"]) == {alone.idxmax()}
+        best = beside.loc[beside["ndcg@10"].idxmax()]
+        assert (model.weight, model.kernel.l2) == (best["weight"], best["l2"])
+        br.save_model(model, tmp_path / "kept")
+        there = br.load_model(tmp_path / "kept")
+        assert (there.weight, there.kernel.l2) == (best["weight"], best["l2"])
+        user, item = torch.arange(5), torch.arange(40).expand(5, -1)
+        assert torch.equal(there.score(user, item), model.score(user, item))
+
+    @pytest.mark.parametrize(
+        ("given", "words"),
+        [
+            ({"weights": []}, "at least one"),
+            ({"penalties": ()}, "at least one"),
+            ({"weights": [-1]}, "weights"),
+            ({"penalties": [0]}, "penalties"),
+        ],
+    )
+    def test_refuses(self, given, words):
+        split, model = self.fitted()
+        with pytest.raises(ValueError, match=words):
+            br.inference.choose_kernel(model, split, **given)
+
+    def test_refuses_another_model_and_another_split(self):
+        split, model = self.fitted()
+        with pytest.raises(TypeError, match="ItemSimilarity"):
+            br.inference.choose_kernel(br.models.GMF(br.data.histories(split)), split)
+        with pytest.raises(ValueError, match="split"):
+            br.inference.choose_kernel(model, parts(60, 50))

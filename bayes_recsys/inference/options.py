@@ -15,10 +15,13 @@ from bayes_recsys.evaluation.metrics import METRICS
 from bayes_recsys.evaluation.protocols import PROTOCOLS
 from bayes_recsys.evaluation.ranking import rank
 from bayes_recsys.inference.objective import Objective
+from bayes_recsys.likelihoods import Likelihood
 from bayes_recsys.models.base import Model
 from bayes_recsys.posterior.draws import draw_logits
 
 WEIGHT_DECAY = 0.1
+# Most candidates in a batch; and most users, where each has the whole catalogue.
+PAIRS, USERS = 1024, 64
 LOSS = "nll"
 
 
@@ -122,7 +125,8 @@ class Training:
         weight_decay: Decoupled weight decay of embeddings and linear maps, not negative. Vectors
             (biases, norms, global queries) and what only the guide uses are not decayed. ``None``: 0.1,
             or 0 where the objective has a penalty.
-        pairs: Most candidates in a batch.
+        pairs: Most candidates in a batch. ``None``: 1,024; of likelihoods over the whole catalogue, which ask for few
+            users at a time else, those of 64 users.
         max_epochs: Most passes over the training positives.
         patience: Epochs without improvement before stopping.
         average: Decay of an exponential average of the weights over the steps, in ``[0, 1)``, that is measured and
@@ -153,7 +157,7 @@ class Training:
 
     learning_rate: float = 2e-3
     weight_decay: float | None = None
-    pairs: int = 1024
+    pairs: int | None = None
     max_epochs: int = 100
     patience: int = 10
     average: float = 0.0
@@ -166,8 +170,10 @@ class Training:
     distributed: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("pairs", "max_epochs", "patience"):
+        for name in ("max_epochs", "patience"):
             check_whole(name, getattr(self, name))
+        if self.pairs is not None:
+            check_whole("pairs", self.pairs)
         check_number("learning_rate", self.learning_rate, above=0)
         if self.weight_decay is not None:
             check_number("weight_decay", self.weight_decay, least=0)
@@ -232,6 +238,12 @@ class Training:
             seed=seed,
             device=device,
         )
+
+    def batch_size(self, likelihood: Likelihood, n_items: int) -> int:
+        """Most candidates in a batch when this likelihood is trained."""
+        if self.pairs is not None:
+            return self.pairs
+        return PAIRS if likelihood.negatives is not None else USERS * n_items
 
     def decay(self, objective: Objective) -> float:
         """The weight decay that training with this objective has."""

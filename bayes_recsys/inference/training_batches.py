@@ -21,16 +21,17 @@ def training_batches(
     model: Model, split: Split, objective: Objective, training: Training
 ) -> TrainingBatches:
     """The batches that a likelihood wants, as large as the training says."""
+    likelihood = objective.likelihood
     # Where scores differ by target, memory is bounded too by what a batch attends to, see TrainingBatches.
     bounds = {} if differs_by_target(model) else {"at_once": UNBOUNDED}
     return TrainingBatches(
         positives=split.items_by_user("train"),
         histories=model.histories,
         sampler=negative_sampler(split, training.negatives_exclude),
-        negatives=objective.likelihood.negatives,
+        negatives=likelihood.negatives,
         # With the whole catalogue for candidates a user's choices cost no more together than one alone.
-        block=32 if objective.likelihood.negatives is not None else UNBOUNDED,
-        pairs=training.pairs,
+        block=32 if likelihood.negatives is not None else UNBOUNDED,
+        pairs=training.batch_size(likelihood, model.histories.n_items),
         seed=training.seed,
         history_dropout=training.history_dropout,
         **bounds,

@@ -9,6 +9,7 @@ from bayes_recsys.arguments import check_number, check_whole
 from bayes_recsys.data.batches import Batch
 from bayes_recsys.data.history import Histories
 from bayes_recsys.models.base import Model
+from bayes_recsys.models.options import Options
 from bayes_recsys.nn.attention import Attended, Attention
 from bayes_recsys.nn.entries import HistoryEntries
 from bayes_recsys.nn.kernel import ItemKernel
@@ -40,7 +41,7 @@ class ItemSimilarity(Model):
         scores: How the scores are distributed, of scope ``"user"``; or ``Point()``.
         energy: ``"dot"``, ``"prod"`` or ``"concat"``.
         beta: Smoothing exponent of ``α = s / (Σ s)^β``, ``0 < β ≤ 1``.
-        kernel: ``κ``, not negative; 0 for none.
+        kernel: ``κ``, not negative; 0 for none. :func:`~bayes_recsys.inference.kernel_choice.choose_kernel` finds it.
         l2: The kernel's penalty, positive.
 
     Raises:
@@ -68,8 +69,6 @@ class ItemSimilarity(Model):
     ):
         super().__init__(histories)
         check_whole("attention_dim", attention_dim)
-        check_number("kernel", kernel, least=0)
-        check_number("l2", l2, above=0)
         if isinstance(scores, Scores) and scores.scope != "user":
             raise ValueError(
                 f"scope={scores.scope!r}: here a score is the user's, the same for all targets; use scope='user'"
@@ -80,8 +79,22 @@ class ItemSimilarity(Model):
         self.query = embedding(histories.n_users, attention_dim)
         self.key = embedding(histories.n_items, attention_dim)
         self.attention = Attention(attention_dim, energy=energy, scores=scores, beta=beta)
-        self.weight = kernel
-        self.kernel = ItemKernel(histories.audience, histories.n_users, l2)
+        self.use_kernel(kernel, l2)
+
+    def use_kernel(self, weight: float, l2: float) -> None:
+        """Have a kernel of this weight ``κ`` and penalty, and say so in :attr:`options`
+        (:func:`~bayes_recsys.inference.kernel_choice.choose_kernel` finds what suits).
+
+        Raises:
+            ValueError: A number is out of range.
+        """
+        check_number("kernel", weight, least=0)
+        check_number("l2", l2, above=0)
+        if (known := getattr(self, "kernel", None)) is None or known.l2 != l2:
+            self.kernel = ItemKernel(self.histories.audience, self.histories.n_users, l2)
+        self.weight = weight
+        values = {**self.options.values, "kernel": float(weight), "l2": float(l2)}
+        object.__setattr__(self, "options", Options(type(self), values))
 
     def attend(self, batch: Batch) -> dict[str, Attended]:
         value, key = self.history(batch.history), self.key(batch.history)
