@@ -73,6 +73,9 @@ class TestKernel:
                 contributions = alpha * low_rank + 3.0 * of_kernel / len(of_kernel) ** 0.7
                 total = model.item_bias[item] + contributions.sum()
                 assert found[item].item() == pytest.approx(total.item(), abs=1e-4)
+                each = model.contributions(torch.tensor([user]), torch.tensor([[item]]))[0, 0]
+                np.testing.assert_allclose(each[others], contributions.detach(), atol=1e-5)
+                assert each[~others].isnan().all()
 
     def test_the_kernel_alone_ranks_as_ease(self, shape):
         split = parts(*shape)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass, field
+from itertools import product
 from numbers import Real
 from typing import Any
 
@@ -12,11 +13,12 @@ import torch
 from pyro.infer import Trace_ELBO
 
 from bayes_recsys.baselines import BPRMF, EASE, IALS, SLIM, ItemKNN, Popularity
-from bayes_recsys.data.history import Histories, histories
+from bayes_recsys.data.history import MAX_LENGTH, Histories, histories
 from bayes_recsys.data.splits import Split
-from bayes_recsys.evaluation.ranking import Scorer
+from bayes_recsys.evaluation.ranking import Scorer, evaluate
 from bayes_recsys.inference.checks import CollapseWarning
 from bayes_recsys.inference.fitting import fit
+from bayes_recsys.inference.kernel_choice import PENALTIES, choose_kernel
 from bayes_recsys.inference.objective import Objective
 from bayes_recsys.inference.options import Training
 from bayes_recsys.inference.result import Fit
@@ -54,6 +56,9 @@ class Setting:
         options: The model's class and its options.
         objective: What is made small.
         training: How.
+        max_length: Most entries of a history.
+        kernels: Weights of the kernel that an :class:`~bayes_recsys.models.similarity.ItemSimilarity` chooses among by the
+            validation part; none: it has what its options say.
 
     Example:
         >>> setting = Setting(Options(BAMF, {"history": "both"}), training=Training(max_epochs=20))
@@ -64,6 +69,8 @@ class Setting:
     options: Options
     objective: Objective = Objective()
     training: Training = Training()
+    max_length: int = MAX_LENGTH
+    kernels: tuple[float, ...] = ()
 
     def build(self, of: Histories) -> Model:
         """The model, its weights by the training's seed; the caller's random state is left alone."""
@@ -79,10 +86,12 @@ class Setting:
         """
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", CollapseWarning)
-            model = self.build(histories(split))
+            model = self.build(histories(split, max_length=self.max_length))
             outcome = fit(model, split, self.objective, self.training, progress=False)
         if outcome.stopped == "interrupted":
             raise KeyboardInterrupt
+        if self.kernels:
+            choose_kernel(model, split, weights=self.kernels)
         return outcome
 
     def record(self) -> dict[str, Any]:
@@ -102,6 +111,8 @@ class Setting:
                 "elbo": _estimator(objective),
             },
             "training": to_record(self.training),
+            "max_length": self.max_length,
+            "kernels": list(self.kernels),
         }
 
 
@@ -120,29 +131,65 @@ class Baseline:
         scorer: The class.
         options: Its options.
         seeded: Whether it takes a seed.
+        among: Values of other options, of which those that rank the validation part best are taken, by NDCG@10 over the
+            whole catalogue; every combination is tried.
+
+    Example:
+        >>> import bayes_recsys as br
+        >>> split = br.data.split(br.data.synthetic(n_users=40, n_items=50, seed=0).interactions)
+        >>> best = Baseline(EASE, among={"l2": (5.0, 5000.0)}).fit(split, seed=0)
+        >>> validated(best, split) == max(validated(EASE(split, l2=l2), split) for l2 in (5, 5000))
+        True
     """
 
     scorer: type
     options: dict[str, Any] = field(default_factory=dict)
     seeded: bool = False
+    among: dict[str, tuple[float, ...]] = field(default_factory=dict)
 
     def fit(self, split: Split, seed: int) -> Scorer:
         """The scorer of a split."""
         seeded = {"seed": seed} if self.seeded else {}
-        return self.scorer(split, **self.options, **seeded)
+        points = [
+            dict(zip(self.among, point, strict=True)) for point in product(*self.among.values())
+        ]
+        if len(points) == 1:
+            return self.scorer(split, **self.options, **points[0], **seeded)
+        tried = (self.scorer(split, **self.options, **point, **seeded) for point in points)
+        return max(tried, key=lambda scorer: validated(scorer, split))
 
     def record(self) -> dict[str, Any]:
         """All of it for JSON."""
-        return {"scorer": self.scorer.__name__, "options": to_record(self.options)}
+        return {
+            "scorer": self.scorer.__name__,
+            "options": to_record(self.options),
+            "among": {name: list(values) for name, values in self.among.items()},
+        }
 
 
+def validated(scorer: Scorer, split: Split) -> float:
+    """NDCG@10 of the validation items among the whole catalogue."""
+    of_users = evaluate(scorer, split, part="validation", ks=(10,), progress=False).per_user
+    return float(of_users["ndcg@10"].mean())
+
+
+# Six points for each, of which the validation part of each split takes one; the rest as tune_models.py found it.
 BASELINES = {
     "popularity": Baseline(Popularity),
-    "item k-NN": Baseline(ItemKNN, {"neighbours": 20, "shrink": 0.0}),
-    "EASE": Baseline(EASE, {"l2": 200.0}),
-    "SLIM": Baseline(SLIM, {"l1": 2.5, "l2": 74.0}),
-    "iALS": Baseline(IALS, {"factors": 64, "l2": 10.0, "alpha": 1.0}, seeded=True),
-    "BPR-MF": Baseline(BPRMF, {"factors": 64, "l2": 0.01, "learning_rate": 0.01}, seeded=True),
+    "item k-NN": Baseline(
+        ItemKNN, {"shrink": 0.0}, among={"neighbours": (10, 20, 50, 100, 200, 500)}
+    ),
+    "EASE": Baseline(EASE, among={"l2": PENALTIES}),
+    "SLIM": Baseline(SLIM, among={"l1": (1.0, 2.5, 5.0), "l2": (20.0, 74.0)}),
+    "iALS": Baseline(
+        IALS, {"factors": 64}, seeded=True, among={"l2": (3.0, 10.0, 30.0), "alpha": (1.0, 10.0)}
+    ),
+    "BPR-MF": Baseline(
+        BPRMF,
+        {"factors": 64},
+        seeded=True,
+        among={"l2": (0.003, 0.01, 0.03), "learning_rate": (0.01, 0.03)},
+    ),
 }
 
 # What tune_models.py found on MovieLens latest-small, rounded, where it is not the default.

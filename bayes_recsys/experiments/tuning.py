@@ -17,8 +17,7 @@ import numpy as np
 
 from bayes_recsys.data.interactions import Interactions
 from bayes_recsys.data.splits import Split, split
-from bayes_recsys.evaluation.ranking import evaluate
-from bayes_recsys.experiments.settings import BASELINES, TUNED, Baseline, Setting
+from bayes_recsys.experiments.settings import BASELINES, TUNED, Baseline, Setting, validated
 from bayes_recsys.inference.options import Training
 from bayes_recsys.models.options import Options
 from bayes_recsys.streams import stream
@@ -116,7 +115,7 @@ def points(name: str, trials: int) -> list[dict[str, float]]:
 def with_point(way: Setting | Baseline, point: dict[str, Any], epochs: int) -> Setting | Baseline:
     """The same way with a point of its space."""
     if isinstance(way, Baseline):
-        return replace(way, options=point)
+        return replace(way, options=point, among={})
     options = {key: value for key, value in point.items() if key == "dropout"}
     training = {key: value for key, value in point.items() if key != "dropout"}
     return replace(
@@ -135,7 +134,7 @@ def quality(way: Setting | Baseline, parts: Split, trial: optuna.Trial, epochs: 
         outcome = way.fit(parts)
         scorer = outcome.model
         trial.set_user_attr("kept epoch", outcome.best_epoch)
-    return float(evaluate(scorer, parts, part="validation", ks=(10,)).per_user["ndcg@10"].mean())
+    return validated(scorer, parts)
 
 
 def search(study: optuna.Study, name: str, parts: Split, trials: int, epochs: int) -> None:

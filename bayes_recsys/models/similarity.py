@@ -6,15 +6,17 @@ import torch
 from torch import Tensor, nn
 
 from bayes_recsys.arguments import check_number, check_whole
-from bayes_recsys.data.batches import Batch
+from bayes_recsys.data.batches import Batch, candidates
 from bayes_recsys.data.history import Histories
 from bayes_recsys.models.base import Model
 from bayes_recsys.models.options import Options
 from bayes_recsys.nn.attention import Attended, Attention
 from bayes_recsys.nn.entries import HistoryEntries
 from bayes_recsys.nn.kernel import ItemKernel
+from bayes_recsys.nn.modes import evaluating
 from bayes_recsys.nn.pooling import match
 from bayes_recsys.nn.tables import embedding
+from bayes_recsys.nn.weights import simplex
 from bayes_recsys.scores.families import Point
 from bayes_recsys.scores.spec import Scores
 
@@ -121,3 +123,45 @@ class ItemSimilarity(Model):
             of_history = match(even, value[..., width:], of_kernel, batch, beta)
             logit = logit + self.weight * of_history
         return logit + (self.item_bias if batch.whole else self.item_bias[batch.item])
+
+    @torch.no_grad()
+    def contributions(self, user: Tensor, item: Tensor, weights: Tensor | None = None) -> Tensor:
+        """What each choice contributes to a logit: with :attr:`item_bias` they add up to it.
+
+        Args:
+            user: User codes, ``[G]``.
+            item: Candidate codes, ``[G, C]``.
+            weights: Drawn attention weights ``[S, G, C, L]``, ``draw(model, user, item).weights["attention"]``;
+                ``None`` for those of expected scores.
+
+        Returns:
+            ``[.., G, C, L]`` in the order of ``model.histories.history``; NaN where there is no such choice, or it is
+            the candidate itself.
+
+        Example:
+            >>> import bayes_recsys as br
+            >>> split = br.data.split(br.data.synthetic(n_users=20, n_items=50, seed=0).interactions)
+            >>> model = ItemSimilarity(br.data.histories(split), embedding_dim=8, kernel=2.0).eval()
+            >>> user, item = torch.tensor([0]), torch.tensor([[3, 4, 5]])
+            >>> of_choices = model.contributions(user, item).nansum(-1) + model.item_bias[item]
+            >>> torch.allclose(of_choices, model.score(user, item), atol=1e-6)
+            True
+            >>> drawn = br.draw(model, user, item, draws=9).weights["attention"]
+            >>> model.contributions(user, item, drawn).shape == drawn.shape
+            True
+        """
+        with evaluating(self):
+            batch = candidates(self.histories, user, item).to(self.device)
+            (site,) = self.attend(batch).values()
+            width, valid = self.item.embedding_dim, site.entries.present.mask
+            if weights is None:
+                weights = site.weights(site.expected_log_power())
+            value = site.entries.value
+            each = weights.to(self.device) * (self.item(batch.item) @ value[..., :width].mT)
+            if self.adds_kernel:
+                _, of_kernel = self.kernel.tables(value.device)
+                even = simplex(
+                    torch.zeros_like(valid, dtype=value.dtype), valid, site.attention.beta
+                )
+                each = each + self.weight * even * (of_kernel[batch.item] @ value[..., width:].mT)
+        return each.masked_fill(~valid, torch.nan).cpu()
