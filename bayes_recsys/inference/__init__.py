@@ -4,6 +4,7 @@ from bayes_recsys.inference.checkpoint import Checkpoint, CheckpointError
 from bayes_recsys.inference.checks import CollapseWarning, check_sites, guide_only
 from bayes_recsys.inference.exact import DivergenceWarning, nuts
 from bayes_recsys.inference.fitting import fit
+from bayes_recsys.inference.hmc import hmc
 from bayes_recsys.inference.kernel_choice import choose_kernel
 from bayes_recsys.inference.loggers import CSVLog, TensorBoardLog
 from bayes_recsys.inference.objective import Objective, Tempered
@@ -34,6 +35,7 @@ __all__ = [
     "choose_kernel",
     "fit",
     "guide_only",
+    "hmc",
     "nuts",
     "predictive",
 ]
