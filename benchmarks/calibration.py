@@ -34,13 +34,11 @@ LEVELS = np.linspace(0.05, 0.95, 19)
 def simulate(family, options: argparse.Namespace) -> tuple[br.models.BAMF, br.data.Batch, Tensor]:
     """Networks, pairs with labels, and the true scores ``[G, L]`` (NaN where there are none)."""
     data = br.data.synthetic(
-        n_users=options.users, n_items=200, length=(10, 15), seed=options.seed
+        n_users=options.users, n_items=200, length=options.length, seed=options.seed
     ).interactions
     histories = br.data.histories(br.data.split(data, seed=options.seed))
     torch.manual_seed(options.seed)
-    truth = br.models.BAMF(
-        histories, embedding_dim=16, user_scores=Scores(family("amortised"), family(1.0))
-    )
+    truth = bamf(histories, family, "amortised")
     with torch.no_grad():
         truth.item.weight.normal_(0, 0.5)
         truth.history.weight.normal_(0, 1.0)
@@ -58,23 +56,34 @@ def simulate(family, options: argparse.Namespace) -> tuple[br.models.BAMF, br.da
     return truth, replace(batch, label=label), true
 
 
+def bamf(histories: br.data.Histories, family, width) -> br.models.BAMF:
+    """The model of this study, fresh."""
+    scores = Scores(family(width), family(1.0))
+    return br.models.BAMF(histories, embedding_dim=16, user_scores=scores)
+
+
 def fit_guide(truth: br.models.BAMF, batch, family, width, options) -> br.models.BAMF:
     """The ELBO over the guide's parameters alone, the networks as they are."""
     torch.manual_seed(options.seed)
-    model = br.models.BAMF(
-        truth.histories, embedding_dim=16, user_scores=Scores(family(width), family(1.0))
-    )
+    model = bamf(truth.histories, family, width)
     model.load_state_dict({**model.state_dict(), **generative(truth)})
     own = dict(model.named_parameters())
     guide = [own[name] for name in own if name not in generative(truth)]
-    optimizer = torch.optim.Adam(guide, lr=0.03)
-    decay = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.02 ** (1 / options.steps))
+    return fit_elbo(model, batch, guide, options.steps)
+
+
+def fit_elbo(
+    model: br.models.BAMF, batch, trained, steps: int, *, rate: float = 0.03, decay: float = 0.0
+) -> br.models.BAMF:
+    """The ELBO over these parameters."""
+    optimizer = torch.optim.AdamW(trained, lr=rate, weight_decay=decay)
+    slower = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.02 ** (1 / steps))
     objective = Trace_ELBO()(model, model.guide)
-    for _ in range(options.steps):
+    for _ in range(steps):
         optimizer.zero_grad()
         objective(batch).backward()
         optimizer.step()
-        decay.step()
+        slower.step()
     return model
 
 
@@ -101,6 +110,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--figure", type=Path)
     options = parser.parse_args(arguments)
+    options.length = (10, 15)
     rows, curves = [], {}
     for family in FAMILIES:
         truth, batch, true = simulate(family, options)

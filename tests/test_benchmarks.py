@@ -258,6 +258,17 @@ def test_calibration_covers_more_the_wider_the_interval(benchmark, tmp_path, mon
     assert 0.2 < half < most < 1
 
 
+def test_designs_hold_guide_and_exact_draws_against_the_truth(benchmark, monkeypatch, capsys):
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "benchmarks")  # as where it runs
+    study = benchmark("designs")
+    few = ["--users", "12", "--draws", "20", "--steps", "5", "--pairs", "10"]
+    study.main([*few, "--designs", "gamma scores", "choices become history"])
+    rows = [eval(line[line.index("{") :]) for line in capsys.readouterr().out.splitlines()[:2]]
+    for row in rows:
+        assert 0.5 < float(row["exact"].split(" ±")[0]) <= 1
+        assert -1 <= float(row["correlation: guide"]) <= 1
+
+
 def test_divergences_agree_with_quadrature(benchmark, monkeypatch, capsys):
     study = benchmark("kl")
     monkeypatch.setattr(study, "GUIDE_SCALES", (0.5,))
