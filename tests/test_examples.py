@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 from dataclasses import dataclass
 
@@ -262,6 +263,16 @@ class TestScriptsToCopy:
         printed = capsys.readouterr().out
         assert printed.count(", p = 0.") == 8
         assert "of the quarter least in doubt" in printed
+
+    def test_best_model_is_compared_and_explained(self, script, folder, tmp_path, capsys):
+        script("best_model", "--data", folder, "--epochs", 2, "--out", tmp_path)
+        printed = capsys.readouterr().out
+        assert printed.count("item similarity") == 2
+        total, bias, rest = re.search(
+            r"Film, number \d+ for user \w+: (\S+) = (\S+) of its own\nand (\S+) of", printed
+        ).groups()
+        assert float(total) == pytest.approx(float(bias) + float(rest), abs=0.011)
+        assert br.load_model(tmp_path / "model").options.values["kernel"] >= 0
 
     def test_plain_svi(self, script, folder, capsys):
         script("plain_svi", "--data", folder, "--epochs", 2)

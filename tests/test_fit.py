@@ -217,6 +217,7 @@ class TestFit:
         assert likelihood(negatives=np.int64(2)).negatives == 2
 
 
+@pytest.mark.parametrize("scores", [br.Scores(), br.Point()], ids=["random", "twin"])
 @pytest.mark.parametrize(
     ("objective", "training", "decay"),
     [
@@ -227,9 +228,9 @@ class TestFit:
     ],
 )
 def test_matrices_of_the_model_are_decayed_and_nothing_else(
-    objective, training, decay, histories, split
+    objective, training, decay, histories, split, scores
 ):
-    """The users' vectors are of the guide alone where their scores have a site."""
+    """The same ones whether scores are random or not."""
     assert training.decay(objective) == decay
     groups = {}
 
@@ -240,8 +241,8 @@ def test_matrices_of_the_model_are_decayed_and_nothing_else(
         state.stopped = "seen"
 
     torch.manual_seed(0)
-    model = br.models.BAMF(histories, embedding_dim=8)
+    model = br.models.BAMF(histories, embedding_dim=8, user_scores=scores)
     br.fit(model, split, objective, training, callbacks=[note], progress=False)
     assert set(groups) == {name for name, _ in model.named_parameters()}
-    decayed = {"item.weight", "history.weight", "match.0.weight", "match.1.weight"}
+    decayed = {f"{name}.weight" for name in ("user", "item", "history", "match.0", "match.1")}
     assert groups == {name: decay if name in decayed else 0.0 for name in groups}

@@ -62,7 +62,7 @@ def predicted_pairs(
     predictive = as_predictive(predictive)
     predictive.likelihood.probability(torch.zeros(1))  # refuses where there is none
     tables = []
-    for user, item, drawn, place in _held_out(predictive, split, part, negatives, seed):
+    for user, item, drawn, place in held_out_draws(predictive, split, part, negatives, seed):
         probability = predictive.likelihood.probability(drawn).mean(0)[place]
         label = torch.zeros(item.shape, dtype=torch.bool)
         label[:, 0] = True
@@ -111,7 +111,7 @@ def predictive_nll(
         0.7
     """
     predictive, values = as_predictive(predictive), {}
-    for user, _, drawn, place in _held_out(predictive, split, part, negatives, seed):
+    for user, _, drawn, place in held_out_draws(predictive, split, part, negatives, seed):
         log_likelihoods = []
         # Some positives at a time: with all items for candidates each has a whole catalogue of them.
         for rows in place.split(max(1, AT_ONCE // (len(drawn) * place.shape[1]))):
@@ -121,7 +121,7 @@ def predictive_nll(
     return pd.Series(values, name="nll").rename_axis("user")
 
 
-def _held_out(
+def held_out_draws(
     predictive: Predictive, split: Split, part: str, negatives: int | None, seed: int
 ) -> Iterator[tuple[int, Tensor, Tensor, Tensor]]:
     """User, items ``[P, 1 + n]`` (each positive before its negatives), draws of the logits of the ``D``

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 from numbers import Real
 from typing import Any
@@ -18,10 +18,11 @@ from bayes_recsys.data.splits import Split
 from bayes_recsys.evaluation.ranking import Scorer, evaluate
 from bayes_recsys.inference.checks import CollapseWarning
 from bayes_recsys.inference.fitting import fit
-from bayes_recsys.inference.kernel_choice import PENALTIES, choose_kernel
+from bayes_recsys.inference.kernel_choice import PENALTIES, WEIGHTS, choose_kernel
 from bayes_recsys.inference.objective import Objective
-from bayes_recsys.inference.options import Training
+from bayes_recsys.inference.options import Monitor, Training
 from bayes_recsys.inference.result import Fit
+from bayes_recsys.likelihoods import Softmax
 from bayes_recsys.models import (
     AML,
     ARL,
@@ -38,6 +39,7 @@ from bayes_recsys.models import (
     CFNetML,
     CFNetRL,
     DRNet,
+    ItemSimilarity,
     Model,
     NeuMF,
     Options,
@@ -192,34 +194,52 @@ BASELINES = {
     ),
 }
 
+# Weights averaged over some 2,000 steps, chosen by the whole catalogue's order of the validation items.
+VALIDATED = Monitor(part="validation", protocol="full", every=5)
+AVERAGED = Training(average=0.9995, monitor=VALIDATED, patience=15)
 # What tune_models.py found on MovieLens latest-small, rounded, where it is not the default.
-SLOW = Training(learning_rate=1e-3, weight_decay=0.18)
-QUICK = Training(learning_rate=4.3e-3, weight_decay=1.2e-3)
+SLOW = replace(AVERAGED, learning_rate=1e-3, weight_decay=0.18)
+QUICK = replace(AVERAGED, learning_rate=4.3e-3, weight_decay=1.2e-3)
 RANDOM = {"scores": Scores()}  # the training is that of the model without
 UNDROPPED = {"dropout": 0.0}
+POINT = {"scores": Point()}
+# An epoch is some ten steps: each is of 64 users with the whole catalogue.
+HIDING = replace(AVERAGED, average=0.995, history_dropout=0.7, patience=20)
+SIMILARITY = Setting(
+    Options(ItemSimilarity, {}), Objective(Softmax()), HIDING, max_length=10**6, kernels=WEIGHTS
+)
+SIMILARITY_ALONE = replace(SIMILARITY, kernels=())
 TUNED = {
     "GMF": Setting(Options(GMF, {}), training=SLOW),
-    "MLP": Setting(Options(MLP, {})),
+    "MLP": Setting(Options(MLP, {}), training=AVERAGED),
     "NeuMF": Setting(Options(NeuMF, {}), training=SLOW),
-    "CFNet-rl": Setting(Options(CFNetRL, {})),
+    "CFNet-rl": Setting(Options(CFNetRL, {}), training=AVERAGED),
     "CFNet-ml": Setting(Options(CFNetML, {}), training=SLOW),
-    "CFNet": Setting(Options(CFNet, {})),
-    "ARL": Setting(Options(ARL, {})),
+    "CFNet": Setting(Options(CFNet, {}), training=AVERAGED),
+    "ARL": Setting(Options(ARL, {}), training=AVERAGED),
     "AML": Setting(Options(AML, {}), training=SLOW),
     "DACR": Setting(Options(DACR, {}), training=SLOW),
     "FISM": Setting(Options(FISM, {}), training=SLOW),
-    "NAIS": Setting(Options(NAIS, {})),
+    "NAIS": Setting(Options(NAIS, {}), training=AVERAGED),
     "affection": Setting(Options(Affection, UNDROPPED), training=SLOW),
-    "association": Setting(Options(Association, {})),
-    "association, random scores": Setting(Options(Association, RANDOM)),
+    "association": Setting(Options(Association, {}), training=AVERAGED),
+    "association, random scores": Setting(Options(Association, RANDOM), training=AVERAGED),
     "DRNet": Setting(Options(DRNet, UNDROPPED), training=QUICK),
     "DRNet, random scores": Setting(Options(DRNet, UNDROPPED | RANDOM), training=QUICK),
     "DELF": Setting(Options(DELF, {}), training=QUICK),
     "DELF, random scores": Setting(Options(DELF, RANDOM), training=QUICK),
-    "BAMF, no random scores": Setting(Options(BAMF, {"user_scores": Point()})),
-    "BAMF": Setting(Options(BAMF, {})),
+    "BAMF, no random scores": Setting(Options(BAMF, {"user_scores": Point()}), training=AVERAGED),
+    "BAMF": Setting(Options(BAMF, {}), training=AVERAGED),
     "BAMF, both histories": Setting(Options(BAMF, {"history": "both"}), training=SLOW),
     "BAMF, both histories, no random scores": Setting(
         Options(BAMF, {"history": "both", "user_scores": Point()}), training=SLOW
+    ),
+    "item similarity": SIMILARITY,
+    "item similarity, no random scores": replace(
+        SIMILARITY, options=Options(ItemSimilarity, POINT)
+    ),
+    "item similarity, no kernel": SIMILARITY_ALONE,
+    "item similarity, no kernel, no random scores": replace(
+        SIMILARITY_ALONE, options=Options(ItemSimilarity, POINT)
     ),
 }

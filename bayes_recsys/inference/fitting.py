@@ -124,7 +124,7 @@ def fit(
     take_guide(model, guide, first.to(model.device))
     model.to(training.device)
     averaged = AveragedWeights(model, training.average) if training.average else None
-    state = State(model, make_optimizer(model, first, objective, training), averaged)
+    state = State(model, make_optimizer(model, objective, training), averaged)
     if resume is not None:
         _go_on(state, resume, training)
     with (

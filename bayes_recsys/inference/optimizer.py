@@ -5,23 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import pyro
 import torch
 from torch import nn
 from torch.nn import Parameter
 
-from bayes_recsys.data.batches import Batch
-from bayes_recsys.inference.checks import guide_only
 from bayes_recsys.inference.objective import Objective
 from bayes_recsys.inference.options import Training
 from bayes_recsys.models.base import Model
 
 
 def make_optimizer(
-    model: Model, batch: Batch, objective: Objective, training: Training
+    model: Model, objective: Objective, training: Training
 ) -> torch.optim.Optimizer | RowUpdates:
-    """AdamW that decays embeddings and linear maps, but not what only the guide uses; where tables are
-    sparse, of their rows that a batch uses alone.
+    """AdamW that decays embeddings and linear maps, in a model with random scores those that its deterministic twin has
+    too, but not a guide of your own; where tables are sparse, of their rows that a batch uses alone.
 
     Raises:
         ValueError: Tables are sparse, and there is a penalty on all of their rows.
@@ -34,8 +31,7 @@ def make_optimizer(
     tables = tables_of(model)
     for table in tables:
         table.sparse = training.sparse
-    with pyro.get_param_store().scope():
-        of_guide = guide_only(model, batch.to(model.device))
+    of_guide = {p for name, p in model.named_parameters() if name.startswith("own_guide.")}
     of_tables = {table.weight for table in tables} if training.sparse else set()
     rest = [p for p in model.parameters() if p not in of_tables]
     decayed = [p for p in rest if p.ndim > 1 and p not in of_guide]

@@ -1,0 +1,143 @@
+"""Levels of users, against simulated truth and numerical integration."""
+
+import numpy as np
+import pytest
+import torch
+
+import bayes_recsys as br
+from bayes_recsys.evaluation.levels import UserLevels, _Pairs
+from bayes_recsys.posterior.predictive import Predictive
+
+
+class Known(Predictive):
+    """Logits that are what they are, with noise that draws differ by."""
+
+    def __init__(self, model, draws, noise, seed=0):
+        self.model, self.draws = model, draws
+        random = torch.Generator().manual_seed(seed)
+        histories = model.histories
+        self.table = 2 * torch.randn(histories.n_users, histories.n_items, generator=random) - 1
+        self.noise = noise * torch.randn(draws, 1, histories.n_items, generator=random)
+
+    def draw_logits(self, user, item):
+        logits = self.table[user].gather(1, item)
+        return logits + self.noise.expand(-1, len(user), -1).gather(
+            2, item.expand(self.draws, -1, -1)
+        )
+
+    def score(self, user, item):
+        return self.table[user].gather(1, item)
+
+
+@pytest.fixture(scope="module")
+def world():
+    """400 users whose choices follow ``a_u + e^c_u x``, and their pairs."""
+    data = br.data.synthetic(n_users=400, n_items=60, length=(20, 30), seed=0).interactions
+    split = br.data.split(data, seed=0)
+    model = br.models.BAMF(br.data.histories(split), embedding_dim=2)
+    return split, model
+
+
+def levels_of(world, monkeypatch, *, draws=1, noise=0.0, pairs=30):
+    """Fitted to labels of known levels, which take the place of the split's."""
+    split, model = world
+    known = Known(model, draws, noise)
+    rng = np.random.default_rng(1)
+    mean, sd = np.array([0.5, -0.4]), np.array([0.8, 0.3])
+    truth = mean + sd * rng.standard_normal((400, 2))
+    user = torch.from_numpy(np.repeat(np.arange(400), pairs))
+    item = torch.from_numpy(rng.integers(60, size=len(user)))
+    logits = known.draw_logits(user, item[:, None])[..., 0].double()
+    x = truth[user, 0] + np.exp(truth[user, 1]) * logits[0].numpy()  # the first draw is right
+    sign = torch.from_numpy(np.where(rng.random(len(x)) < 1 / (1 + np.exp(-x)), 1.0, -1.0))
+    made = _Pairs(logits, sign, user, 400)
+    monkeypatch.setattr(_Pairs, "of", classmethod(lambda cls, *_: made))
+    return UserLevels(known, split), truth, mean, sd, made
+
+
+def test_the_population_and_its_users_are_found(world, monkeypatch):
+    levels, truth, mean, sd, _ = levels_of(world, monkeypatch)
+    np.testing.assert_allclose(levels.mean, mean, atol=0.12)
+    np.testing.assert_allclose(levels.covariance.diagonal().sqrt(), sd, atol=0.12)
+    table = levels.table()
+    for found, width, true in (
+        (table["level"], table["level sd"], truth[:, 0]),
+        (np.log(table["slope"]), table["log slope sd"], truth[:, 1]),
+    ):
+        inside = (abs(found.to_numpy() - true) < 1.645 * width.to_numpy()).mean()
+        assert 0.86 < inside < 0.94
+        assert np.corrcoef(found, true)[0, 1] > 0.5
+
+
+def test_a_users_mode_is_that_of_a_grid(world, monkeypatch):
+    """With draws that disagree, whose probabilities are averaged."""
+    levels, *_, made = levels_of(world, monkeypatch, draws=3, noise=1.0)
+    a, c = np.meshgrid(np.linspace(-4, 4, 401), np.linspace(-3, 2, 401), indexing="ij")
+    inverse = np.linalg.inv(levels.covariance.numpy())
+    for user in (0, 17):
+        mine = made.user == user
+        x, sign = made.logits[:, mine].numpy(), made.sign[mine].numpy()
+        probability = 1 / (
+            1 + np.exp(-sign * (a[..., None, None] + np.exp(c)[..., None, None] * x))
+        )
+        away = np.stack([a, c], -1) - levels.mean.numpy()
+        density = np.log(probability.mean(-2)).sum(-1)
+        density -= np.einsum("...i,ij,...j->...", away, inverse, away) / 2
+        best = np.unravel_index(density.argmax(), density.shape)
+        row = levels.table().iloc[user]
+        assert row["level"] == pytest.approx(a[best], abs=0.03)
+        assert np.log(row["slope"]) == pytest.approx(c[best], abs=0.03)
+
+
+def test_who_has_no_pairs_has_the_populations(world, monkeypatch):
+    split, model = world
+    known = Known(model, 4, 0.0)
+    held_out = _Pairs.of(known, split, "validation", 0)
+    without = held_out.user != 7
+    fewer = _Pairs(held_out.logits[:, without], held_out.sign[without], held_out.user[without], 400)
+    monkeypatch.setattr(_Pairs, "of", classmethod(lambda cls, *_: fewer))
+    levels = UserLevels(known, split)
+    row = levels.table().iloc[7]
+    assert row["pairs"] == 0
+    assert row["level"] == pytest.approx(levels.mean[0].item(), abs=1e-6)
+    assert row["level sd"] == pytest.approx(levels.covariance[0, 0].sqrt().item(), abs=1e-6)
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    split = br.data.split(br.data.synthetic(n_users=80, n_items=60, seed=0).interactions)
+    torch.manual_seed(0)
+    model = br.models.BAMF(br.data.histories(split), embedding_dim=8)
+    training = br.Training(max_epochs=60, patience=60, learning_rate=1e-2, weight_decay=0.0)
+    br.fit(model, split, training=training, progress=False)  # for too long: too sure
+    return split, model
+
+
+def test_they_mend_probabilities_and_leave_lists(fitted):
+    split, model = fitted
+    posterior = br.Posterior(model, draws=10)
+    levels = UserLevels(posterior, split)
+    before, after = (br.predictive_nll(one, split).mean() for one in (posterior, levels))
+    assert after < before
+    lists = [br.recommend(one, users=["3", "5"], k=10)["item"].tolist() for one in (model, levels)]
+    assert lists[0] == lists[1]
+    again = UserLevels(posterior, split)
+    assert (levels.table() == again.table()).all(axis=None)
+    user, item = torch.tensor([2, 5]), torch.tensor([[1, 2], [1, 2]])
+    drawn = levels.draw_logits(user, item)
+    assert torch.equal(drawn, again.draw_logits(user, item))
+    assert torch.equal(drawn[:, 1:], levels.draw_logits(user[1:], item[1:]))
+
+
+def test_refuses(fitted):
+    split, model = fitted
+    with pytest.raises(ValueError, match="judged by"):
+        UserLevels(model, split, part="test")
+    with pytest.raises(TypeError, match="split"):
+        UserLevels(model, "split")
+    pairwise = br.models.BAMF(model.histories)
+    pairwise.likelihood = br.BradleyTerry()
+    with pytest.raises(TypeError, match="BradleyTerry"):
+        UserLevels(pairwise, split)
+    with pytest.raises(TypeError, match="not EASE"):
+        UserLevels(br.baselines.EASE(split), split)
