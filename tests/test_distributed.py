@@ -18,7 +18,7 @@ import torch.distributed as dist
 import bayes_recsys as br
 from bayes_recsys.inference import fitting
 
-def gradient_descent(model, batch, objective, training):
+def gradient_descent(model, objective, training):
     # Adam would make much of what rounding makes of a gradient of zero.
     for one in fitting.tables_of(model):
         one.sparse = training.sparse
