@@ -1,7 +1,7 @@
 # make demo    train BAMF on MovieLens-100K, print a table, write posterior and pictures into demo/
 # make test    run the tests
 # make slow    run the studies that take minutes
-# make truth   reproduce docs/truth.md: divergences, NUTS, calibration
+# make truth   reproduce docs/truth.md: divergences, NUTS, calibration, designs
 # make speed   reproduce docs/speed.md
 # make lint    check style and types
 # make docs    build the documentation into docs/_build/html
@@ -38,6 +38,7 @@ truth: $(VENV)/tools
 	$(VENV)/bin/python benchmarks/kl.py --figure docs/kl.png
 	$(VENV)/bin/python benchmarks/nuts.py --figure docs/nuts.png
 	$(VENV)/bin/python benchmarks/calibration.py --figure docs/calibration.png
+	$(VENV)/bin/python benchmarks/designs.py
 
 speed: $(VENV)/tools
 	$(VENV)/bin/python benchmarks/speed.py --data latest-small

@@ -11,6 +11,7 @@ from bayes_recsys.inference import (
     Training,
     fit,
 )
+from bayes_recsys.evaluation.levels import UserLevels
 from bayes_recsys.likelihoods import Bernoulli, BradleyTerry, Likelihood, NoProbability, Softmax
 from bayes_recsys.models import load_model, save_model
 from bayes_recsys.posterior import (
@@ -51,6 +52,7 @@ __all__ = [
     "Scores",
     "Softmax",
     "Training",
+    "UserLevels",
     "Weibull",
     "baselines",
     "compare",

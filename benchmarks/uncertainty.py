@@ -41,12 +41,15 @@ METRICS = {
     "ndcg@10": "NDCG@10, full",
     "nll": "NLL",
     "nll recalibrated": "NLL, recalibrated",
+    "nll with levels": "NLL, with levels",
     "brier": "Brier score",
     "brier recalibrated": "Brier score, recalibrated",
+    "brier with levels": "Brier score, with levels",
     "nll of pairs": "NLL, all pairs alike",
     "nll of pairs recalibrated": "NLL, all pairs alike, recalibrated",
+    "nll of pairs with levels": "NLL, all pairs alike, with levels",
 }
-UNCERTAINTIES = ("spread", "disagreement", "doubt", "short history")
+UNCERTAINTIES = ("spread", "disagreement", "doubt", "doubt, with levels", "short history")
 
 
 def probabilities(reports: dict[str, list[Measured]]) -> str:
@@ -68,16 +71,18 @@ def probabilities(reports: dict[str, list[Measured]]) -> str:
     def mean(runs: list[Measured], key: str) -> float:
         return float(np.mean([one.figures[key] for one in runs]))
 
-    errors, mended, of_pairs, expected = [], [], [], []
+    errors, mended, levelled, of_pairs, expected = [], [], [], [], []
     for runs in reports.values():
         floor = mean(runs, "calibration floor")
         errors.append(f"{mean(runs, 'calibration error'):.4f} ({floor:.4f})")
         mended.append(f"{mean(runs, 'calibration error recalibrated'):.4f}")
+        levelled.append(f"{mean(runs, 'calibration error with levels'):.4f}")
         of_pairs.append(f"{mean(runs, 'calibration error of pairs'):.4f}")
         ratio = pd.DataFrame([one.figures["expected"] for one in runs]).mean()
         expected.append(f"{ratio['corrected']:.2f} ({ratio['raw']:.0f})")
     lines += [f"| calibration error (if right) | {' | '.join(errors)} |"]
     lines += [f"| calibration error, recalibrated | {' | '.join(mended)} |"]
+    lines += [f"| calibration error, with levels | {' | '.join(levelled)} |"]
     lines += [f"| calibration error, all pairs alike | {' | '.join(of_pairs)} |"]
     return "\n".join([*lines, f"| expected choices, corrected (raw) | {' | '.join(expected)} |"])
 
@@ -143,6 +148,7 @@ def main(arguments: list[str] | None = None) -> None:
     add("--seeds", type=int, default=5)
     add("--epochs", type=int, default=100, help="at most")
     add("--members", type=int, default=5, help="of the ensemble")
+    add("--ablations", action="store_true", help="also what else could be the reason")
     add("--out", type=Path, default=Path("runs/uncertainty"), help="folder for what is written")
     add("--figure", type=Path, help="where to draw the first seed")
     options = parser.parse_args(arguments)
@@ -152,13 +158,13 @@ def main(arguments: list[str] | None = None) -> None:
     way = replace(way, training=replace(way.training, max_epochs=options.epochs))
     about = (
         f"{data}, history {options.history}, {options.members} members, dropout {DROPOUT}, {NEGATIVES} "
-        f"negatives, at most {options.epochs} epochs"
+        f"negatives, at most {options.epochs} epochs{', ablations' if options.ablations else ''}"
     )
     note, record = options.out / "about.json", {"about": about, **way.record()}
     if note.exists() and read_json(note) != record:
         raise ValueError(f"{options.out} is of another study ({note}); choose another --out")
     write_json(record, note)
-    study = Study(way, options.members, options.out)
+    study = Study(way, options.members, options.out, options.ablations)
     reports: dict[str, list[Measured]] = {}
     for seed in range(options.seeds):
         for name, one in study.measured(data, seed).items():

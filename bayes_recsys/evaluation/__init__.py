@@ -9,6 +9,7 @@ from bayes_recsys.evaluation.calibration import (
     reliability,
 )
 from bayes_recsys.evaluation.comparison import compare
+from bayes_recsys.evaluation.levels import UserLevels
 from bayes_recsys.evaluation.probability import (
     brier,
     evaluate_pairs,
@@ -24,6 +25,7 @@ __all__ = [
     "KS",
     "Evaluation",
     "Scorer",
+    "UserLevels",
     "aurc",
     "balanced",
     "brier",

@@ -120,7 +120,7 @@ def train(
     figures |= {"nll": likelihoods(model, parts, seed)}
     if model.is_random:
         print(
-            "What the scores learned beyond their prior (nats an entry; effective 1 = even attention):"
+            "How far the guide's scores are from their prior (nats an entry; effective 1 = even attention):"
         )
         learned = score_summary(model)
         figures["scores"] = json.loads(learned.to_json(orient="index"))

@@ -21,6 +21,7 @@ from bayes_recsys.evaluation.calibration import (
     recalibrated,
     reliability,
 )
+from bayes_recsys.evaluation.levels import UserLevels
 from bayes_recsys.evaluation.probability import brier, nll, predicted_pairs
 from bayes_recsys.evaluation.ranking import Scorer, evaluate
 from bayes_recsys.evaluation.result import Evaluation
@@ -29,10 +30,13 @@ from bayes_recsys.experiments.settings import Setting
 from bayes_recsys.models import Model, Options, load_model, save_model
 from bayes_recsys.posterior.predictive import DeepEnsemble, MCDropout, Posterior, Predictive
 from bayes_recsys.records import read_json, write_json
-from bayes_recsys.scores.families import Point
+from bayes_recsys.scores.families import LogNormal, Point
+from bayes_recsys.scores.spec import Scores
 from bayes_recsys.streams import stream
 
 NEGATIVES, DROPOUT, SAMPLE = 4, 0.2, 200
+# As narrow as to be a point: what is left of the divergence is the prior's penalty.
+AT_MODE = Scores(LogNormal(0.01), LogNormal(1.0))
 RANDOM, TWIN, POPULARITY = "random scores", "no random scores", "popularity"
 
 
@@ -62,11 +66,14 @@ class Study:
         way: The model with random scores, and its training.
         members: Of the ensemble of twins.
         out: Folder for models and what is measured.
+        ablations: Also what else could be the reason: scores at their mode under the same prior, as many models with
+            random scores as twins, a twin of as many times the parameters.
     """
 
     way: Setting
     members: int
     out: Path
+    ablations: bool = False
 
     def predictives(self, parts: Split, seed: int) -> dict[str, Predictive]:
         """Every one, fitted to the same split; models that are there are read."""
@@ -74,12 +81,26 @@ class Study:
         random = self._fitted("random", {}, parts, seed)
         twins = [self._fitted(f"twin{n}", point, parts, seed, n) for n in range(self.members)]
         dropping = self._fitted("dropout", {**point, "dropout": DROPOUT}, parts, seed)
-        return {
+        found = {
             RANDOM: Posterior(random, seed=seed),
             f"{RANDOM}, {self.members} draws": Posterior(random, draws=self.members, seed=seed),
             TWIN: Posterior(twins[0], draws=1),
             f"ensemble of {self.members}": DeepEnsemble(twins),
             "dropout": MCDropout(dropping, seed=seed),
+        }
+        return found | (self._ablated(random, parts, seed) if self.ablations else {})
+
+    def _ablated(self, random: Model, parts: Split, seed: int) -> dict[str, Predictive]:
+        more = [self._fitted(f"random{n}", {}, parts, seed, n) for n in range(1, self.members)]
+        wide = {"user_scores": Point(), "embedding_dim": 32 * self.members}
+        return {
+            "scores at their mode": Posterior(
+                self._fitted("mode", {"user_scores": AT_MODE}, parts, seed), draws=1
+            ),
+            f"ensemble of {self.members}, random scores": DeepEnsemble([random, *more]),
+            f"{self.members} times the parameters": Posterior(
+                self._fitted("wide", wide, parts, seed), draws=1
+            ),
         }
 
     def _fitted(
@@ -126,19 +147,25 @@ def measure(predictive: Predictive, parts: Split, seed: int) -> Measured:
         for part in ("test", "validation")
     )
     mended = recalibrated(pairs, on=balanced(others))
+    levelled = UserLevels(predictive, parts, seed=seed)
+    with_levels = predicted_pairs(levelled, parts, negatives=NEGATIVES, seed=seed)
     table = list_uncertainty(predictive, parts)
-    for name, some in {"": pairs, " recalibrated": mended}.items():
+    table["doubt, with levels"] = list_uncertainty(levelled, parts)["doubt"]
+    every = {"": pairs, " recalibrated": mended, " with levels": with_levels}
+    for name, some in every.items():
         table[f"nll{name}"], table[f"brier{name}"] = nll(some), brier(some)
     # With which the mean over users is that over pairs.
     weight = pairs["user"].value_counts()[table.index] * len(table) / len(pairs)
     table["nll of pairs"] = nll(pairs) * weight
     table["nll of pairs recalibrated"] = nll(recalibrated(pairs, on=others)) * weight
+    table["nll of pairs with levels"] = nll(with_levels) * weight
     alike = balanced(pairs)
     figures = {
         "calibration error": calibration_error(alike),
         "calibration floor": calibration_floor(alike),
         "calibration error recalibrated": calibration_error(balanced(mended)),
         "calibration error of pairs": calibration_error(pairs),
+        "calibration error with levels": calibration_error(balanced(with_levels)),
         "reliability": reliability(alike).to_dict("list"),
         "expected": expected_choices(predictive, parts, seed),
     }

@@ -20,11 +20,12 @@ DRAWS = 10
 def score_summary(
     model: Model, *, users: int = 100, items: int = 20, seed: int = 0
 ) -> pd.DataFrame:
-    """How far the posterior of the scores is from their prior, by site.
+    """How far the guide's posterior of the scores is from their prior, by site: what it claims, not what the data says
+    (:meth:`~bayes_recsys.posterior.exact_scores.ExactScores.summary` does).
 
     For given widths of guide and prior, the divergence of a score cannot fall below a floor,
     reached where the guide's mean is the prior's but for a constant. What it has above the floor
-    is how far the data moved the means; the contraction is how far they narrowed the width.
+    is how far training moved the means; the contraction is how far it narrowed the width.
 
     Args:
         model: A model with latent scores.
@@ -43,7 +44,7 @@ def score_summary(
             ``kl - floor``
         ``spread``
             standard deviation over a history of ``ln(posterior mean / prior mean)``: at 0 the
-            scores are their prior but for a constant, and attention learned nothing
+            scores are their prior but for a constant, and attention weighs all alike
         ``contraction``
             ``1 - Var_q[ln s] / Var_p[ln s]``: 0 where the posterior is as wide as the prior. NaN
             where the guide's width was given: it says nothing of the data
