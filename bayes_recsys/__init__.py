@@ -2,6 +2,7 @@
 
 from bayes_recsys import baselines, data, evaluation, inference, models, nn, posterior, scores
 from bayes_recsys.evaluation import compare, evaluate, predictive_nll
+from bayes_recsys.evaluation.levels import UserLevels
 from bayes_recsys.inference import (
     Checkpoint,
     CyclicWarmup,
@@ -11,7 +12,6 @@ from bayes_recsys.inference import (
     Training,
     fit,
 )
-from bayes_recsys.evaluation.levels import UserLevels
 from bayes_recsys.likelihoods import Bernoulli, BradleyTerry, Likelihood, NoProbability, Softmax
 from bayes_recsys.models import load_model, save_model
 from bayes_recsys.posterior import (

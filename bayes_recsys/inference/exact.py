@@ -19,7 +19,7 @@ from bayes_recsys.data.history import check_split
 from bayes_recsys.data.negatives import negative_sampler
 from bayes_recsys.data.splits import Split
 from bayes_recsys.models.base import Model
-from bayes_recsys.nn.modes import evaluating
+from bayes_recsys.nn.modes import evaluating, frozen
 from bayes_recsys.posterior.arviz import as_arviz, group_of
 from bayes_recsys.streams import seed_torch, torch_seed
 from bayes_recsys.threads import one_thread
@@ -89,22 +89,15 @@ def nuts(
         check_whole(name, value, least)
     check_split(model.histories, split)
     trees = {}
-    trained = {p: p.requires_grad for p in model.parameters()}
-    with evaluating(model), torch.random.fork_rng(), one_thread():
-        try:
-            for parameter in trained:
-                parameter.requires_grad_(False)
-            for user in model.histories.user_codes(users).tolist():
-                batch = pairs_of(model, split, user, seed).to(model.device)
-                runs = [
-                    _chain(model, batch, draws, warmup, (seed, user, chain), progress)
-                    for chain in range(chains)
-                ]
-                name = str(model.histories.user_ids[user])
-                trees[group_of(name)] = _tree(model, batch, name, runs)
-        finally:
-            for parameter, required in trained.items():
-                parameter.requires_grad_(required)
+    with evaluating(model), frozen(model), torch.random.fork_rng(), one_thread():
+        for user in model.histories.user_codes(users).tolist():
+            batch = pairs_of(model, split, user, seed).to(model.device)
+            runs = [
+                _chain(model, batch, draws, warmup, (seed, user, chain), progress)
+                for chain in range(chains)
+            ]
+            name = str(model.histories.user_ids[user])
+            trees[group_of(name)] = _tree(model, batch, name, runs)
     return as_arviz(trees)
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import pyro
@@ -19,7 +18,7 @@ from bayes_recsys.data.history import check_split
 from bayes_recsys.data.negatives import negative_sampler
 from bayes_recsys.data.splits import Split
 from bayes_recsys.models.base import Model
-from bayes_recsys.nn.modes import evaluating
+from bayes_recsys.nn.modes import evaluating, frozen
 from bayes_recsys.posterior.exact_scores import ExactScores
 from bayes_recsys.streams import seed_torch, torch_seed
 
@@ -137,7 +136,7 @@ def sample_scores(
     Raises:
         ValueError: The model has no such site, or others besides.
     """
-    with evaluating(model), _frozen(model), torch.random.fork_rng():
+    with evaluating(model), frozen(model), torch.random.fork_rng():
         seed_torch(torch_seed("HMC", *seed), model.device)
         target = _Target.of(model, batch)
         state = target.start(chains)
@@ -236,16 +235,3 @@ def _move(target: _Target, state: _State, step: Tensor) -> tuple[_State, Tensor]
         end.density.where(taken, state.density),
         end.gradient.where(wide, state.gradient),
     ), chance
-
-
-@contextmanager
-def _frozen(model: Model) -> Iterator[None]:
-    """No gradient goes to the parameters."""
-    required = {p: p.requires_grad for p in model.parameters()}
-    for parameter in required:
-        parameter.requires_grad_(False)
-    try:
-        yield
-    finally:
-        for parameter, was in required.items():
-            parameter.requires_grad_(was)

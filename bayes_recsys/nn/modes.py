@@ -1,4 +1,4 @@
-"""Training mode and evaluation mode."""
+"""Training mode, evaluation mode, and no training at all."""
 
 from __future__ import annotations
 
@@ -18,3 +18,15 @@ def evaluating(module: nn.Module) -> Iterator[None]:
     finally:
         for part, training in modes.items():
             part.training = training
+
+
+@contextmanager
+def frozen(module: nn.Module) -> Iterator[None]:
+    """No gradient goes to the parameters, and afterwards as before."""
+    required = {parameter: parameter.requires_grad for parameter in module.parameters()}
+    module.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter, was in required.items():
+            parameter.requires_grad_(was)
