@@ -26,7 +26,7 @@ $(VENV)/tools: $(VENV)/package
 	touch $@
 
 demo: $(VENV)/package
-	$(VENV)/bin/python examples/train_bamf.py --data 100k --out demo
+	$(VENV)/bin/python examples/train_bamf.py --data 100k --epochs 45 --out demo
 
 test: $(VENV)/tools
 	$(RUN) pytest --quiet --durations=5 --numprocesses auto --maxprocesses 4 --dist loadgroup

@@ -23,7 +23,6 @@ def small():
 @pytest.mark.parametrize(
     ("family", "likelihood"),
     [
-        (br.LogNormal, br.Bernoulli()),
         (br.Gamma, br.BradleyTerry(negatives=2)),
         (br.Weibull, br.Softmax()),
     ],
