@@ -12,86 +12,21 @@ a guide that covers less is overconfident. Prints, per family and width of the g
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pyro.poutine as poutine
 import torch
 from matplotlib.figure import Figure
-from pyro.infer import Trace_ELBO
 from torch import Tensor
 
 import bayes_recsys as br
-from bayes_recsys.scores import Gamma, LogNormal, Scores, Weibull
+from bayes_recsys.experiments.simulated import Design
+from bayes_recsys.scores import Gamma, LogNormal, Weibull
 
 FAMILIES = (LogNormal, Gamma, Weibull)
 WIDTHS = (0.1, 0.5, 1.0, "learned", "amortised")
 LEVELS = np.linspace(0.05, 0.95, 19)
-
-
-def simulate(family, options: argparse.Namespace) -> tuple[br.models.BAMF, br.data.Batch, Tensor]:
-    """Networks, pairs with labels, and the true scores ``[G, L]`` (NaN where there are none)."""
-    data = br.data.synthetic(
-        n_users=options.users, n_items=200, length=options.length, seed=options.seed
-    ).interactions
-    histories = br.data.histories(br.data.split(data, seed=options.seed))
-    torch.manual_seed(options.seed)
-    truth = bamf(histories, family, "amortised")
-    with torch.no_grad():
-        truth.item.weight.normal_(0, 0.5)
-        truth.history.weight.normal_(0, 1.0)
-        truth.match[0].weight.normal_(0, 0.5)
-        truth.match[1].weight.normal_(0, 0.5)
-        user = torch.arange(options.users)
-        item = torch.randint(histories.n_items, (options.users, options.pairs))
-        batch = br.data.candidates(histories, user, item)
-        truth.match[0].bias.zero_()
-        truth.match[1].weight.mul_(options.logit_sd / truth.expected_logits(batch).std())
-        trace = poutine.trace(truth.model).get_trace(batch)
-    label = trace.nodes["label"]["value"].squeeze(-1)
-    score = trace.nodes["user_attention"]["value"].squeeze(-2)
-    true = score.masked_fill(~batch.history_mask, torch.nan)
-    return truth, replace(batch, label=label), true
-
-
-def bamf(histories: br.data.Histories, family, width) -> br.models.BAMF:
-    """The model of this study, fresh."""
-    scores = Scores(family(width), family(1.0))
-    return br.models.BAMF(histories, embedding_dim=16, user_scores=scores)
-
-
-def fit_guide(truth: br.models.BAMF, batch, family, width, options) -> br.models.BAMF:
-    """The ELBO over the guide's parameters alone, the networks as they are."""
-    torch.manual_seed(options.seed)
-    model = bamf(truth.histories, family, width)
-    model.load_state_dict({**model.state_dict(), **generative(truth)})
-    own = dict(model.named_parameters())
-    guide = [own[name] for name in own if name not in generative(truth)]
-    return fit_elbo(model, batch, guide, options.steps)
-
-
-def fit_elbo(
-    model: br.models.BAMF, batch, trained, steps: int, *, rate: float = 0.03, decay: float = 0.0
-) -> br.models.BAMF:
-    """The ELBO over these parameters."""
-    optimizer = torch.optim.AdamW(trained, lr=rate, weight_decay=decay)
-    slower = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.02 ** (1 / steps))
-    objective = Trace_ELBO()(model, model.guide)
-    for _ in range(steps):
-        optimizer.zero_grad()
-        objective(batch).backward()
-        optimizer.step()
-        slower.step()
-    return model
-
-
-def generative(model: br.models.BAMF) -> dict[str, Tensor]:
-    """The parameters of the generative side: with ``combine="context"`` the users' vectors are the
-    guide's alone."""
-    state = model.state_dict()
-    return {k: v for k, v in state.items() if not k.startswith(("user.", "user_attention."))}
 
 
 @torch.no_grad()
@@ -110,12 +45,12 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--figure", type=Path)
     options = parser.parse_args(arguments)
-    options.length = (10, 15)
     rows, curves = [], {}
     for family in FAMILIES:
-        truth, batch, true = simulate(family, options)
+        design = Design(family, options.users, options.pairs, options.logit_sd, seed=options.seed)
+        truth, batch, true = design.simulate()
         for width in WIDTHS:
-            model = fit_guide(truth, batch, family, width, options)
+            model = design.guided(truth, batch, width, options.steps)
             rank = ranks(model, batch, true, draws=1000)
             inside = (rank - 0.5).abs()[..., None] <= torch.from_numpy(LEVELS) / 2
             by_user = inside.double().masked_fill(rank.isnan()[..., None], np.nan).nanmean(1)

@@ -15,24 +15,22 @@ all networks learned from the same labels.
 from __future__ import annotations
 
 import argparse
-from argparse import Namespace
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import torch
-from calibration import bamf, fit_elbo, fit_guide, simulate
-from nuts import log_weights
 from pyro.ops.stats import split_gelman_rubin
 from torch import Tensor
 
 import bayes_recsys as br
 from bayes_recsys.data.ragged import Ragged
+from bayes_recsys.experiments.simulated import SITE, Design, fit_elbo, log_weights
 from bayes_recsys.inference.hmc import sample_scores
 from bayes_recsys.posterior.importance import pareto_k
-from bayes_recsys.scores import Gamma, LogNormal, Weibull
+from bayes_recsys.scores import Gamma, Weibull
 
-SITE = "user_attention"
+BOTH_ROLES = "choices become history"
 DESIGNS = {
     "as in calibration.py": {},
     "20 pairs a user": {"pairs": 20},
@@ -42,11 +40,11 @@ DESIGNS = {
     "histories of 32 to 40": {"length": (40, 50)},
     "gamma scores": {"family": Gamma},
     "Weibull scores": {"family": Weibull},
-    "choices become history": {"both_roles": True},
+    BOTH_ROLES: {},
 }
 
 
-def sequence(truth, batch, options: Namespace) -> tuple[br.models.BAMF, br.data.Batch, Tensor]:
+def sequence(truth, batch) -> tuple[br.models.BAMF, br.data.Batch, Tensor]:
     """The same users and items again, asked one after the other: what is chosen joins the history of what follows."""
     histories, users = truth.histories, batch.user
     everything = torch.arange(histories.n_items).expand(len(users), -1)
@@ -89,28 +87,24 @@ def correlation(means: Tensor, true: Tensor) -> float:
     return float(np.corrcoef(means[real], true[real].log())[0, 1])
 
 
-def learned_networks(truth, batch, family, options: Namespace) -> br.models.BAMF:
+def learned_networks(truth, batch, design: Design, steps: int) -> br.models.BAMF:
     """A model of the same shape, everything of it learned from the labels."""
-    torch.manual_seed(options.seed + 1)
-    model = bamf(truth.histories, family, "learned")
-    return fit_elbo(model, batch, list(model.parameters()), options.steps, rate=0.01, decay=0.1)
+    torch.manual_seed(design.seed + 1)
+    model = design.model(truth.histories, "learned")
+    return fit_elbo(model, batch, list(model.parameters()), steps, rate=0.01, decay=0.1)
 
 
-def exact_draws(model, batch, options: Namespace) -> Tensor:
-    """``[chains, draws, G, L]``."""
-    seed = (options.seed,)
-    return sample_scores(model, batch, draws=options.draws, warmup=options.draws // 2, seed=seed)
-
-
-def row(options: Namespace) -> dict[str, str]:
+def row(name: str, design: Design, draws: int, steps: int) -> dict[str, str]:
     """One design."""
-    truth, batch, true = simulate(options.family, options)
-    if options.both_roles:
-        truth, batch, true = sequence(truth, batch, options)
-    guided = fit_guide(truth, batch, options.family, "learned", options)
-    exact = exact_draws(truth, batch, options)
-    learned = learned_networks(truth, batch, options.family, options)
-    of_learned = exact_draws(learned, batch, options)
+    truth, batch, true = design.simulate()
+    if name == BOTH_ROLES:
+        truth, batch, true = sequence(truth, batch)
+    guided = design.guided(truth, batch, "learned", steps)
+    learned = learned_networks(truth, batch, design, steps)
+    exact, of_learned = (
+        sample_scores(model, batch, draws=draws, warmup=draws // 2, seed=(design.seed,))
+        for model in (truth, learned)
+    )
     with torch.no_grad():
         guide = guided.attend(batch)[SITE].guide()
         prior = truth.attend(batch)[SITE].prior()
@@ -161,17 +155,11 @@ def main(arguments: list[str] | None = None) -> None:
     add("--seed", type=int, default=0)
     add("--designs", nargs="+", choices=DESIGNS, default=list(DESIGNS))
     options = parser.parse_args(arguments)
-    base = {
-        "pairs": 60,
-        "logit_sd": 2.0,
-        "length": (10, 15),
-        "family": LogNormal,
-        "both_roles": False,
-    }
     rows = {}
     for name in options.designs:
-        of_design = Namespace(**{**vars(options), **base, **DESIGNS[name]})
-        rows[name] = row(of_design)
+        base = Design(users=options.users, pairs=options.pairs, seed=options.seed)
+        design = replace(base, **DESIGNS[name])
+        rows[name] = row(name, design, options.draws, options.steps)
         print(name, rows[name], flush=True)
     print(pd.DataFrame.from_dict(rows, orient="index").to_string())
 

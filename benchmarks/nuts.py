@@ -25,7 +25,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyro
-import pyro.poutine as poutine
 import torch
 from matplotlib.figure import Figure
 from pyro.infer import MCMC, NUTS, Trace_ELBO
@@ -35,6 +34,7 @@ from torch import Tensor
 
 import bayes_recsys as br
 from bayes_recsys.experiments import Setting
+from bayes_recsys.experiments.simulated import SITE, log_weights
 from bayes_recsys.inference import guide_only
 from bayes_recsys.models import BAMF, Options
 from bayes_recsys.posterior.importance import pareto_k
@@ -43,7 +43,6 @@ from bayes_recsys.streams import stream
 
 FAMILIES = (LogNormal, Gamma, Weibull)
 WIDTHS = {0.1: "#9ecae1", 1.0: "#084594", "learned": "#fd8d3c", "amortised": "#d94801"}
-SITE = "user_attention"
 
 
 @dataclass(frozen=True)
@@ -108,20 +107,6 @@ class Unmasked(Messenger):
     def _pyro_sample(self, msg) -> None:
         if msg["name"] == SITE:
             msg["fn"] = msg["fn"].score.to_event(1)
-
-
-def log_weights(model, batch, draws: int) -> np.ndarray:
-    """``ln p(scores, labels) - ln q(scores)`` of draws from the guide, by user, ``[draws, G]``."""
-    values = []
-    for _ in range(draws):
-        guide = poutine.trace(model.guide).get_trace(batch)
-        joint = poutine.trace(poutine.replay(model.model, guide)).get_trace(batch)
-        guide.compute_log_prob()
-        joint.compute_log_prob()
-        terms = [joint.nodes["label"], joint.nodes[SITE]]
-        value = sum(node["log_prob"].sum(-1) for node in terms)
-        values.append(value - guide.nodes[SITE]["log_prob"].sum(-1))
-    return torch.stack(values).numpy()
 
 
 def train(family, width, options: argparse.Namespace) -> br.models.Model:

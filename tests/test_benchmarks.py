@@ -40,7 +40,7 @@ def test_scripts_need_the_package_alone(tmp_path):
     """Nothing of the repository is on the path, and the scripts do not put it there."""
     code = "import runpy, sys; [runpy.run_path(script) for script in sys.argv[1:]]"
     scripts = [str(path) for path in (ROOT / "benchmarks").glob("*.py")]
-    assert len(scripts) == 11
+    assert len(scripts) == 12
     subprocess.run([sys.executable, "-I", "-c", code, *scripts], cwd=tmp_path, check=True)
 
 
@@ -279,8 +279,7 @@ def test_calibration_covers_more_the_wider_the_interval(benchmark, tmp_path, mon
     assert 0.2 < half < most < 1
 
 
-def test_designs_hold_guide_and_exact_draws_against_the_truth(benchmark, monkeypatch, capsys):
-    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "benchmarks")  # as where it runs
+def test_designs_hold_guide_and_exact_draws_against_the_truth(benchmark, capsys):
     study = benchmark("designs")
     few = ["--users", "12", "--draws", "20", "--steps", "5", "--pairs", "10"]
     study.main([*few, "--designs", "gamma scores", "choices become history"])
