@@ -6,7 +6,6 @@ import math
 import re
 import subprocess
 import sys
-from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -115,24 +114,6 @@ def test_uncertainty_reports_all_predictives(benchmark, ratings, tmp_path, monke
     )
     with pytest.raises(ValueError, match="did not rank the same cases"):
         study.main(arguments)
-
-
-def test_ablations_are_further_predictives(ratings, tmp_path):
-    way = replace(settings.TUNED["BAMF"], training=br.Training(max_epochs=1))
-    split = br.data.split(br.data.load(ratings), seed=0)
-    study = uncertainty.Study(way, 2, tmp_path, ablations=True)
-    found = study.predictives(split, 0)
-    mode = found["scores at their mode"].model
-    user, item = torch.tensor([0]), torch.tensor([[1, 2, 3]])
-    spreads = [
-        br.Posterior(mode, source=source).draw_logits(user, item).std(0).max()
-        for source in ("posterior", "prior")
-    ]
-    assert spreads[0] < 0.05 * spreads[1]
-    assert len(found["ensemble of 2, random scores"].models) == 2
-    sizes = [sum(p.numel() for p in found[n].model.parameters()) for n in found if "times" in n]
-    twin = sum(p.numel() for p in found["no random scores"].model.parameters())
-    assert 1.9 * twin < sizes[0] < 2.5 * twin
 
 
 def pairs_alike(folder, split):

@@ -21,9 +21,9 @@ def small():
     return split, br.data.histories(split)
 
 
-def integrated(model, batch, entries):
+def integrated(model, batch, entries, high=4.5, points=24):
     """Means and sds of ``ln s`` of two entries by a grid."""
-    grid = torch.linspace(-5, 4.5, 24)
+    grid = torch.linspace(-5, high, points)
     x, y = torch.meshgrid(grid, grid, indexing="ij")
     points = torch.stack([x.flatten(), y.flatten()], dim=1)
     log_density = []

@@ -1,5 +1,7 @@
 """Risk and coverage against loops, uncertainty where it is known, ensembles and dropout."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,6 +9,7 @@ import torch
 
 import bayes_recsys as br
 from bayes_recsys.evaluation import aurc, list_uncertainty, risk_coverage
+from bayes_recsys.experiments import settings, uncertainty
 from tests.conftest import make
 
 
@@ -277,3 +280,20 @@ class TestPredictive:
         br.draw(model, self.user, self.item, draws=1)
         assert model.training
         assert not model.match.training
+
+
+def test_ablations_are_further_predictives(split, tmp_path):
+    way = replace(settings.TUNED["BAMF"], training=br.Training(max_epochs=1))
+    study = uncertainty.Study(way, 2, tmp_path, ablations=True)
+    found = study.predictives(split, 0)
+    mode = found["scores at their mode"].model
+    user, item = torch.tensor([0]), torch.tensor([[1, 2, 3]])
+    spreads = [
+        br.Posterior(mode, source=source).draw_logits(user, item).std(0).max()
+        for source in ("posterior", "prior")
+    ]
+    assert spreads[0] < 0.05 * spreads[1]
+    assert len(found["ensemble of 2, random scores"].models) == 2
+    sizes = [sum(p.numel() for p in found[n].model.parameters()) for n in found if "times" in n]
+    twin = sum(p.numel() for p in found["no random scores"].model.parameters())
+    assert 1.9 * twin < sizes[0] < 2.5 * twin
