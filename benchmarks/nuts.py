@@ -27,14 +27,14 @@ import pandas as pd
 import pyro
 import torch
 from matplotlib.figure import Figure
-from pyro.infer import MCMC, NUTS, Trace_ELBO
+from pyro.infer import MCMC, NUTS
 from pyro.ops.stats import effective_sample_size
 from pyro.poutine.messenger import Messenger
 from torch import Tensor
 
 import bayes_recsys as br
 from bayes_recsys.experiments import Setting
-from bayes_recsys.experiments.simulated import SITE, log_weights
+from bayes_recsys.experiments.simulated import SITE, fit_elbo, log_weights
 from bayes_recsys.inference import guide_only
 from bayes_recsys.models import BAMF, Options
 from bayes_recsys.posterior.importance import pareto_k
@@ -127,15 +127,7 @@ def train(family, width, options: argparse.Namespace) -> br.models.Model:
 
 def refit_guide(model: br.models.Model, batch: br.data.Batch, steps: int) -> None:
     """The ELBO of these very pairs over what only the guide uses; then all is frozen."""
-    of_guide = list(guide_only(model, batch))
-    optimizer = torch.optim.Adam(of_guide, lr=0.02)
-    decay = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.018 ** (1 / steps))
-    objective = Trace_ELBO()(model, model.guide)
-    for _ in range(steps):
-        optimizer.zero_grad()
-        objective(batch).backward()
-        optimizer.step()
-        decay.step()
+    fit_elbo(model, batch, list(guide_only(model, batch)), steps, rate=0.02)
     for parameter in model.parameters():
         parameter.requires_grad_(False)
 

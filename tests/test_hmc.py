@@ -9,6 +9,7 @@ import torch
 import bayes_recsys as br
 from bayes_recsys.inference.exact import pairs_of
 from bayes_recsys.inference.hmc import hmc, sample_scores
+from bayes_recsys.posterior import exact_scores
 from tests.conftest import make
 from tests.test_exact import integrated
 
@@ -94,6 +95,26 @@ class TestOfASplit:
         assert (summary["entries"].to_numpy() == lengths.numpy()).all()
         again = hmc(model, split, draws=10, warmup=10, progress=False)
         assert all(torch.equal(exact.scores[u], again.scores[u]) for u in exact.scores)
+
+    def test_some_candidates_at_a_time_are_as_all(self, fitted, monkeypatch):
+        split, model = fitted
+        exact = hmc(model, split, ["3", "7"], draws=5, warmup=2, progress=False)
+        user, item = torch.tensor([3, 7]), torch.arange(60).expand(2, -1)
+        whole = exact.draw_logits(user, item)
+        monkeypatch.setattr(exact_scores, "AT_ONCE", 500)
+        torch.testing.assert_close(exact.draw_logits(user, item), whole)
+
+    def test_a_density_that_is_not_finite_is_refused(self, fitted):
+        split, model = fitted
+        broken = br.models.BAMF(model.histories, embedding_dim=8)
+        torch.nn.init.constant_(broken.match[1].weight, float("nan"))
+        with pytest.raises(FloatingPointError, match="not finite"):
+            hmc(broken, split, ["3"], draws=4, warmup=1, progress=False)
+
+    def test_what_does_not_fit_is_refused(self, fitted):
+        split, model = fitted
+        with pytest.raises(MemoryError, match="draws, chains or users"):
+            hmc(model, split, draws=10**12, progress=False)
 
     def test_what_nothing_is_known_of_stays_the_prior(self, fitted):
         """With vectors of zeros labels say nothing of scores."""

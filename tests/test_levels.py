@@ -129,8 +129,11 @@ def test_they_mend_probabilities_and_leave_lists(fitted):
     assert torch.equal(drawn[:, 1:], levels.draw_logits(user[1:], item[1:]))
 
 
-def test_refuses(fitted):
+def test_refuses(fitted, monkeypatch):
     split, model = fitted
+    monkeypatch.setattr("bayes_recsys.evaluation.levels.TENSORS", 10**12)
+    with pytest.raises(MemoryError, match="draws of 810 pairs"):
+        UserLevels(model, split)
     with pytest.raises(ValueError, match="judged by"):
         UserLevels(model, split, part="test")
     with pytest.raises(TypeError, match="split"):

@@ -197,6 +197,16 @@ class TestChoosingTheKernel:
         with pytest.raises(ValueError, match=words):
             br.inference.choose_kernel(model, split, **given)
 
+    def test_interrupted_it_leaves_the_model_as_it_was(self, monkeypatch):
+        split, model = self.fitted()
+        model.use_kernel(3.0, 70.0)
+        score = model.score
+        monkeypatch.setattr(model, "score", lambda *of: score(*of) if model.weight < 50 else 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            br.inference.choose_kernel(model, split, weights=(0, 50), penalties=(20.0,))
+        assert (model.weight, model.kernel.l2) == (3.0, 70.0)
+        assert model.options.values["kernel"] == 3.0
+
     def test_refuses_another_model_and_another_split(self):
         split, model = self.fitted()
         with pytest.raises(TypeError, match="ItemSimilarity"):

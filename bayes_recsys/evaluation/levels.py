@@ -13,12 +13,17 @@ from bayes_recsys.arguments import check_kind, check_whole
 from bayes_recsys.data.splits import Split
 from bayes_recsys.evaluation.probability import held_out_draws
 from bayes_recsys.likelihoods import Bernoulli
+from bayes_recsys.memory import check_memory
 from bayes_recsys.models.base import Model
 from bayes_recsys.posterior.predictive import Predictive, as_predictive
 from bayes_recsys.streams import torch_seed
 
 # Alternations of users and population, Newton steps in each, and halvings of a step that goes too far.
-ROUNDS, STEPS, HALVINGS = 40, 2, 12
+ROUNDS, STEPS, HALVINGS = 100, 2, 12
+# The population is found when its mean and covariance move by less in a round.
+CONVERGED = 1e-4
+# Tensors of all draws and pairs that a step holds at once.
+TENSORS = 8
 # Where the population starts: as the model says it, give or take.
 START_VARIANCE = (1.0, 0.25)
 
@@ -48,6 +53,7 @@ class UserLevels(Predictive):
     Raises:
         TypeError: It has no draws, or was fitted with another likelihood.
         ValueError: The part is empty, or is the test part.
+        MemoryError: The logits of the part's pairs do not fit, ``draws`` of them each.
 
     Example:
         >>> import bayes_recsys as br
@@ -83,14 +89,17 @@ class UserLevels(Predictive):
         self.mean = torch.zeros(2, dtype=torch.double)
         self.covariance = torch.tensor(START_VARIANCE, dtype=torch.double).diag()
         self._mode = self.mean.expand(len(self.pairs), 2).clone()
+        there = self.pairs > 0  # those alone say what the population is
         for _ in range(ROUNDS):
             for _ in range(STEPS):
                 self._mode, spread = self._newton(pairs)
-            # Those alone who have pairs say what the population is.
-            there = self.pairs > 0
+            before = self.mean, self.covariance
             self.mean = self._mode[there].mean(0)
             apart = self._mode[there] - self.mean
             self.covariance = (apart[:, :, None] * apart[:, None] + spread[there]).mean(0)
+            moved = self.mean - before[0], self.covariance - before[1]
+            if max(one.abs().max() for one in moved) < CONVERGED:
+                break
         self._mode, self._spread = self._newton(pairs)
 
     def _newton(self, pairs: _Pairs) -> tuple[Tensor, Tensor]:
@@ -155,7 +164,14 @@ class _Pairs:
     @classmethod
     def of(cls, predictive: Predictive, split: Split, part: str, seed: int) -> _Pairs:
         logits, signs, users = [], [], []
+        n_pairs = len(getattr(split, part)) * (1 + predictive.likelihood.negatives)
         for user, item, drawn, place in held_out_draws(predictive, split, part, None, seed):
+            if not users:
+                check_memory(
+                    8.0 * TENSORS * len(drawn) * n_pairs,
+                    f"{len(drawn):,} draws of {n_pairs:,} pairs",
+                    "the predictive's draws",
+                )
             sign = -torch.ones(item.shape, dtype=torch.double)
             sign[:, 0] = 1.0
             logits.append(drawn[:, place.flatten()])

@@ -15,7 +15,7 @@ from pyro.infer import Trace_ELBO
 from bayes_recsys.baselines import BPRMF, EASE, IALS, SLIM, ItemKNN, Popularity
 from bayes_recsys.data.history import MAX_LENGTH, Histories, histories
 from bayes_recsys.data.splits import Split
-from bayes_recsys.evaluation.ranking import Scorer, evaluate
+from bayes_recsys.evaluation.ranking import Scorer
 from bayes_recsys.inference.checks import CollapseWarning
 from bayes_recsys.inference.fitting import fit
 from bayes_recsys.inference.kernel_choice import PENALTIES, WEIGHTS, choose_kernel
@@ -48,6 +48,9 @@ from bayes_recsys.records import to_record
 from bayes_recsys.scores.families import Point
 from bayes_recsys.scores.spec import Scores
 from bayes_recsys.streams import torch_seed
+
+# By the whole catalogue's order of the validation items epochs and options are chosen.
+VALIDATED = Monitor(part="validation", protocol="full", every=5)
 
 
 @dataclass(frozen=True)
@@ -140,7 +143,8 @@ class Baseline:
         >>> import bayes_recsys as br
         >>> split = br.data.split(br.data.synthetic(n_users=40, n_items=50, seed=0).interactions)
         >>> best = Baseline(EASE, among={"l2": (5.0, 5000.0)}).fit(split, seed=0)
-        >>> validated(best, split) == max(validated(EASE(split, l2=l2), split) for l2 in (5, 5000))
+        >>> worst = Baseline(EASE, {"l2": 5000.0}).fit(split, seed=0)
+        >>> VALIDATED.measure(best, split, 0) > VALIDATED.measure(worst, split, 0)
         True
     """
 
@@ -158,7 +162,7 @@ class Baseline:
         if len(points) == 1:
             return self.scorer(split, **self.options, **points[0], **seeded)
         tried = (self.scorer(split, **self.options, **point, **seeded) for point in points)
-        return max(tried, key=lambda scorer: validated(scorer, split))
+        return max(tried, key=lambda scorer: VALIDATED.measure(scorer, split, 0))
 
     def record(self) -> dict[str, Any]:
         """All of it for JSON."""
@@ -167,12 +171,6 @@ class Baseline:
             "options": to_record(self.options),
             "among": {name: list(values) for name, values in self.among.items()},
         }
-
-
-def validated(scorer: Scorer, split: Split) -> float:
-    """NDCG@10 of the validation items among the whole catalogue."""
-    of_users = evaluate(scorer, split, part="validation", ks=(10,), progress=False).per_user
-    return float(of_users["ndcg@10"].mean())
 
 
 # Six points for each, of which the validation part of each split takes one; the rest as tune_models.py found it.
@@ -194,8 +192,7 @@ BASELINES = {
     ),
 }
 
-# Weights averaged over some 2,000 steps, chosen by the whole catalogue's order of the validation items.
-VALIDATED = Monitor(part="validation", protocol="full", every=5)
+# Weights averaged over some 2,000 steps.
 AVERAGED = Training(average=0.9995, monitor=VALIDATED, patience=15)
 # What tune_models.py found on MovieLens latest-small, rounded, where it is not the default.
 SLOW = replace(AVERAGED, learning_rate=1e-3, weight_decay=0.18)

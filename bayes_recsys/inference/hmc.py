@@ -17,6 +17,8 @@ from bayes_recsys.data.batches import Batch, TrainingBatches
 from bayes_recsys.data.history import check_split
 from bayes_recsys.data.negatives import negative_sampler
 from bayes_recsys.data.splits import Split
+from bayes_recsys.inference.training_batches import differs_by_target
+from bayes_recsys.memory import check_memory
 from bayes_recsys.models.base import Model
 from bayes_recsys.nn.modes import evaluating, frozen
 from bayes_recsys.posterior.exact_scores import ExactScores
@@ -64,6 +66,8 @@ def hmc(
         ValueError: The model has no such site, or is of another split, a user has no training item, or a number is
             too small.
         TypeError: ``model`` or ``split`` is none.
+        FloatingPointError: The density is not finite where a chain starts.
+        MemoryError: The draws do not fit.
 
     Example:
         >>> import bayes_recsys as br
@@ -95,8 +99,14 @@ def hmc(
         negative_sampler(split),
         model.likelihood.negatives,
         block=max(1, int(positives.lengths.max())),
-        pairs=max(PAIRS, chains),
+        pairs=PAIRS,
         seed=torch_seed("negatives of the exact posterior", seed) % 2**32,
+    )
+    entries = int(model.histories.history.lengths[codes].sum())
+    check_memory(
+        4.0 * chains * draws * entries + chains * batches.least_memory(differs_by_target(model)),
+        f"{chains * draws:,} draws of {entries:,} scores",
+        "draws, chains or users",
     )
     of_user: dict[int, Tensor] = {}
     with bar("user", "draw exact scores", len(codes), shown=progress) as shown:
@@ -140,6 +150,8 @@ def sample_scores(
         seed_torch(torch_seed("HMC", *seed), model.device)
         target = _Target.of(model, batch)
         state = target.start(chains)
+        if not state.density.isfinite().all():  # from where no chain would ever move
+            raise FloatingPointError("the density of scores that the prior draws is not finite")
         step = torch.full(state.place.shape[:2], 0.3, device=state.place.device)
         of_warmup, kept = [], []
         for number in range(warmup + draws):

@@ -7,15 +7,15 @@ from collections.abc import Sequence
 import pandas as pd
 
 from bayes_recsys.arguments import check_kind, check_number
+from bayes_recsys.baselines.linear import EASE
 from bayes_recsys.data.history import check_split
 from bayes_recsys.data.splits import Split
-from bayes_recsys.evaluation.ranking import evaluate
+from bayes_recsys.inference.options import Monitor
 from bayes_recsys.models.similarity import ItemSimilarity
 
 WEIGHTS = (0.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0)
 PENALTIES = (25.0, 50.0, 100.0, 200.0, 400.0, 800.0)
-# With this weight nothing but the kernel counts.
-ALONE = 1e6
+JUDGE = Monitor(part="validation", protocol="full")
 
 
 def choose_kernel(
@@ -26,16 +26,17 @@ def choose_kernel(
     penalties: Sequence[float] = PENALTIES,
 ) -> pd.DataFrame:
     """Give a fitted model the kernel with which it ranks the validation part best, by NDCG@10 over the whole
-    catalogue: first the penalty with which the kernel alone does, then its weight beside what the model has learned.
+    catalogue: first the penalty with which EASE does, then its weight beside what the model has learned.
 
     Args:
-        model: Fitted without a kernel, or with one that is replaced; its ``options`` say what was chosen.
+        model: Fitted without a kernel, or with one that is replaced; its ``options`` say what was chosen. A choice that is
+            interrupted leaves it as it was.
         split: That of its histories.
         weights: ``κ`` to try.
         penalties: ``l2`` to try.
 
     Returns:
-        What was tried: ``weight`` (infinite for the kernel alone), ``l2``, ``ndcg@10``.
+        What was tried: ``weight`` (infinite for EASE alone), ``l2``, ``ndcg@10``.
 
     Raises:
         ValueError: There is nothing to try, a number is out of range, or the split is another.
@@ -57,16 +58,24 @@ def choose_kernel(
         check_number("weights", weight, least=0)
     for l2 in penalties:
         check_number("penalties", l2, above=0)
-    tried: list[dict[str, float]] = []
-
-    def ndcg(weight: float, l2: float) -> float:
-        model.use_kernel(weight, l2)
-        of_users = evaluate(model, split, part="validation", ks=(10,), progress=False).per_user
-        return float(of_users["ndcg@10"].mean())
-
-    for l2 in map(float, penalties):
-        tried.append({"weight": float("inf"), "l2": l2, "ndcg@10": ndcg(ALONE, l2)})
+    before = model.weight, model.kernel.l2
+    tried = [
+        {
+            "weight": float("inf"),
+            "l2": float(l2),
+            "ndcg@10": JUDGE.measure(EASE(split, l2=l2), split, 0),
+        }
+        for l2 in penalties
+    ]
     l2 = max(tried, key=lambda one: one["ndcg@10"])["l2"]
-    beside = [{"weight": float(w), "l2": l2, "ndcg@10": ndcg(w, l2)} for w in weights]
+    beside = []
+    try:
+        for weight in weights:
+            model.use_kernel(weight, l2)
+            measured = JUDGE.measure(model, split, 0)
+            beside.append({"weight": float(weight), "l2": l2, "ndcg@10": measured})
+    except BaseException:
+        model.use_kernel(*before)
+        raise
     model.use_kernel(max(beside, key=lambda one: one["ndcg@10"])["weight"], l2)
     return pd.DataFrame(tried + beside)

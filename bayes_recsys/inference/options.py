@@ -13,7 +13,7 @@ from bayes_recsys.distributed import Group
 from bayes_recsys.evaluation.held_out import HeldOutLoss
 from bayes_recsys.evaluation.metrics import METRICS
 from bayes_recsys.evaluation.protocols import PROTOCOLS
-from bayes_recsys.evaluation.ranking import rank
+from bayes_recsys.evaluation.ranking import Scorer, rank
 from bayes_recsys.inference.objective import Objective
 from bayes_recsys.likelihoods import Likelihood
 from bayes_recsys.models.base import Model
@@ -78,9 +78,11 @@ class Monitor:
         """What is to be large."""
         return -value if self.metric == LOSS else value
 
-    def measure(self, model: Model, split: Split, seed: int, group: Group = Group()) -> float:
+    def measure(
+        self, model: Model | Scorer, split: Split, seed: int, group: Group = Group()
+    ) -> float:
         """Mean over users, on the split of the model's histories; each process of the group ranks its share
-        of them."""
+        of them. Whatever scores can be ranked; draws and the loss are of models alone."""
         if self.metric == LOSS:
             return HeldOutLoss(split, model.likelihood.negatives, self.part).measure(model, group)
         scorer = AveragedDraws(model, self.draws, seed) if self.draws else model

@@ -10,9 +10,13 @@ from pyro.ops.stats import effective_sample_size, split_gelman_rubin
 from torch import Tensor
 
 from bayes_recsys.data.batches import candidates
+from bayes_recsys.memory import check_memory
 from bayes_recsys.models.base import Model
 from bayes_recsys.nn.modes import evaluating
 from bayes_recsys.posterior.predictive import Predictive, combined
+
+# Most entries, of draws, candidates and history, that are held at once.
+AT_ONCE = 2_000_000
 
 
 @dataclass(frozen=True)
@@ -33,27 +37,43 @@ class ExactScores(Predictive):
 
         Raises:
             ValueError: A user's scores were not drawn.
+            MemoryError: They do not fit.
         """
-        drawn = []
+        check_memory(
+            4.0 * self._number * item.numel(), f"{self._number:,} draws of logits", "draws"
+        )
         with evaluating(self.model):
-            for one, items in zip(user.tolist(), item, strict=True):
-                if one not in self.scores:
-                    name = self.model.histories.user_ids[one]
-                    raise ValueError(f"scores of user {str(name)!r} were not drawn")
-                scores = self.scores[one].flatten(0, 1)[:, None, None].to(self.model.device)
-                where = torch.tensor([one]), items[None]
-                batch = candidates(self.model.histories, *where).to(self.model.device)
-                attended = self.model.attend(batch)
-                log_power = {
-                    name: site.log_power(scores)
-                    if site.attention.is_random
-                    else site.expected_log_power()
-                    for name, site in attended.items()
-                }
-                strengths = self.model.strengths(log_power)
-                logits = self.model.logits_of(batch, attended, strengths)
-                drawn.append(logits.expand(len(scores), 1, -1)[:, 0].cpu())
-        return torch.stack(drawn, dim=1)
+            of_users = [
+                torch.cat([self._of_some(one, some) for some in items.split(self._at_once(one))], 1)
+                for one, items in zip(user.tolist(), item, strict=True)
+            ]
+        return torch.stack(of_users, dim=1)
+
+    @property
+    def _number(self) -> int:
+        """Draws of all chains."""
+        return next(iter(self.scores.values())).shape[:2].numel()
+
+    def _at_once(self, user: int) -> int:
+        """Candidates whose entries are held at once."""
+        if user not in self.scores:
+            name = self.model.histories.user_ids[user]
+            raise ValueError(f"scores of user {str(name)!r} were not drawn")
+        return max(1, AT_ONCE // self.scores[user].numel())
+
+    def _of_some(self, user: int, item: Tensor) -> Tensor:
+        """Logits ``[S, C]`` of one user's candidates ``[C]``."""
+        scores = self.scores[user].flatten(0, 1)[:, None, None].to(self.model.device)
+        batch = candidates(self.model.histories, torch.tensor([user]), item[None])
+        batch = batch.to(self.model.device)
+        attended = self.model.attend(batch)
+        log_power = {
+            name: site.log_power(scores) if site.attention.is_random else site.expected_log_power()
+            for name, site in attended.items()
+        }
+        strengths = self.model.strengths(log_power)
+        logits = self.model.logits_of(batch, attended, strengths)
+        return logits.expand(len(scores), 1, -1)[:, 0].cpu()
 
     def score(self, user: Tensor, item: Tensor) -> Tensor:
         """Log predictive probability ``ln 1/S Σ_s p(x⁽ˢ⁾)``; where the likelihood knows none, the mean logit."""
