@@ -38,7 +38,6 @@ def main() -> None:
         patience=20,
         average=0.995,
         history_dropout=0.7,
-        monitor=br.Monitor(part="validation", protocol="full", every=5),
         seed=options.seed,
     )
     br.fit(model, split, br.Objective(br.Softmax()), training)

@@ -47,15 +47,20 @@ class TestFit:
         result = fit(histories, split, max_epochs=6, patience=2)
         column = result.history["ndcg@10"]
         assert result.best_epoch == column.argmax() + 1
-        again = br.evaluate(
-            result.model, split, protocol="sampled", part="leave_one_out", ks=(10,)
-        ).per_user["ndcg@10"]
+        again = br.evaluate(result.model, split, part="validation", ks=(10,)).per_user["ndcg@10"]
         assert again.mean() == pytest.approx(column.max())
         assert result.history["loss"].iloc[-1] < result.history["loss"].iloc[0]
         assert (result.history["seconds"] > 0).all()
 
     def test_patience_stops(self, histories, split):
-        result = fit(histories, split, learning_rate=1e-12, max_epochs=9, patience=2)
+        result = fit(
+            histories,
+            split,
+            learning_rate=1e-12,
+            max_epochs=9,
+            patience=2,
+            monitor=br.Monitor(every=1),
+        )
         assert result.stopped == "patience"
         assert len(result.history) == result.best_epoch + 2
 
@@ -166,7 +171,7 @@ class TestFit:
 
     def test_a_split_without_validation_is_an_error(self, synthetic):
         split = br.data.split(synthetic.interactions, ratio=(9, 0, 1))
-        with pytest.raises(ValueError, match="no leave-one-out item"):
+        with pytest.raises(ValueError, match="no validation item"):
             fit(br.data.histories(split), split)
 
     def test_histories_of_another_split_are_an_error(self, synthetic, split):

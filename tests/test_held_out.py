@@ -59,7 +59,9 @@ def test_negatives_are_the_same_for_all(split):
 
 
 def test_each_epoch_has_its_line(split, histories, capsys):
-    training = br.Training(max_epochs=12, patience=3, learning_rate=3e-2)
+    training = br.Training(
+        max_epochs=12, patience=3, learning_rate=3e-2, average=0.0, monitor=br.Monitor(every=1)
+    )
     fit = br.fit(br.models.BAMF(histories), split, training=training)
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == len(fit.history)

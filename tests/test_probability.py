@@ -63,7 +63,13 @@ class TestPredictiveNll:
     def test_the_prior_predicts_worse_than_a_fitted_posterior(self, split, histories):
         torch.manual_seed(1)
         model = br.models.BAMF(histories, user_scores=br.Scores(prior=br.LogNormal(2.0)))
-        training = br.Training(max_epochs=40, learning_rate=3e-2, patience=40)
+        training = br.Training(
+            max_epochs=40,
+            learning_rate=3e-2,
+            average=0.0,
+            patience=40,
+            monitor=br.Monitor.as_published(),
+        )
         br.fit(model, split, training=training, progress=False)
         posterior, prior = (
             br.predictive_nll(br.Posterior(model, source=source), split).mean()

@@ -133,7 +133,7 @@ def test_delf_s_audience_may_have_random_scores(histories, batch):
 
 
 def test_first_they_ranked_every_fifth_epoch_by_averaged_draws(split, histories):
-    monitor = br.Monitor(every=2, draws=3)
+    monitor = br.Monitor.as_published(every=2, draws=3)
     training = br.Training.as_published(monitor=monitor, max_epochs=4)
     model = br.models.BAMF.as_published(histories)
     found = br.fit(model, split, training=training, progress=False).history["ndcg@10"]

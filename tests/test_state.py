@@ -12,7 +12,8 @@ import bayes_recsys as br
 from bayes_recsys.inference import State
 
 SCORES = br.Scores(br.Weibull("amortised"), scope="interaction")
-TRAINING = br.Training(max_epochs=4, learning_rate=1e-2, pairs=300, seed=2)
+EACH = br.Monitor(every=1)  # is measured
+TRAINING = br.Training(max_epochs=4, learning_rate=1e-2, pairs=300, monitor=EACH, seed=2)
 
 
 def start(histories, **options):
@@ -78,7 +79,7 @@ def test_a_run_of_which_all_is_kept_can_be_made_longer(histories, split, straigh
     last = Stops(TRAINING.max_epochs + 1, 0)
     short = fit(histories, split, callbacks=[last])
     assert short.stopped == "asked"
-    longer = br.Training(max_epochs=5, learning_rate=1e-2, pairs=300, seed=2)
+    longer = replace(TRAINING, max_epochs=5)
     resumed = fit(histories, split, longer, resume=last.kept)
     assert len(resumed.history) == 5
     assert same_weights(resumed.model, fit(histories, split, longer).model)
@@ -95,13 +96,25 @@ def test_the_state_of_another_model_is_refused(histories, split):
 
 class TestEnds:
     def test_ctrl_c_keeps_the_best_so_far(self, histories, split):
-        two = br.Training(max_epochs=2, learning_rate=1e-2, pairs=300, seed=2)
+        two = replace(TRAINING, max_epochs=2)
         expected = fit(histories, split, two)
         result = fit(histories, split, callbacks=[Stops(3, 2, KeyboardInterrupt)])
         assert result.stopped == "interrupted"
         assert len(result.history) == 2
         assert same_weights(result.model, expected.model)
         assert not result.model.training
+
+    def test_before_anything_is_measured_the_averaged_weights_are_kept(self, histories, split):
+        averages = []
+
+        def stop(state):
+            if state.epoch == 1 and state.position == 2:
+                averages.extend(one.clone() for one in state.averaged.weights)
+                raise KeyboardInterrupt
+
+        training = replace(TRAINING, monitor=br.Monitor(every=3))
+        model = fit(histories, split, training, callbacks=[stop]).model
+        assert all(torch.equal(p, a) for p, a in zip(model.parameters(), averages, strict=True))
 
     def test_a_callback_stops_within_an_epoch(self, histories, split):
         calls = []
@@ -146,7 +159,7 @@ class TestEnds:
 
 class TestMonitor:
     def test_another_metric_and_part_decide(self, histories, split):
-        monitor = br.Monitor("recall", k=20, part="validation", protocol="full")
+        monitor = br.Monitor("recall", k=20, every=1)
         training = br.Training(max_epochs=6, learning_rate=1e-2, monitor=monitor, patience=9)
         result = fit(histories, split, training)
         column = result.history["recall@20"]
@@ -163,7 +176,7 @@ class TestMonitor:
         assert again.mean() == pytest.approx(column.max())
 
     def test_the_loss_decides_the_smaller_the_better(self, histories, split):
-        monitor = br.Monitor("nll", part="validation")
+        monitor = br.Monitor("nll", every=1)
         training = br.Training(max_epochs=30, learning_rate=3e-2, monitor=monitor, patience=4)
         result = fit(histories, split, training)
         column = result.history["nll"]
@@ -182,7 +195,8 @@ class TestMonitor:
 
     def test_without_a_validation_part_there_is_no_loss_on_it(self, histories, split):
         split = replace(split, validation=split.validation[:0])
-        assert fit(histories, split).history["held_out_nll"].isna().all()
+        training = replace(TRAINING, monitor=br.Monitor.as_published())
+        assert fit(histories, split, training).history["held_out_nll"].isna().all()
 
     def test_patience_is_counted_in_epochs(self, histories, split):
         training = br.Training(
@@ -194,7 +208,7 @@ class TestMonitor:
     def test_no_validation_is_needed_where_another_part_is_watched(self, synthetic):
         split = br.data.split(synthetic.interactions, ratio=(8, 0, 2))
         with pytest.raises(ValueError, match="the split has no validation item to stop early by"):
-            br.Monitor(part="validation").check(split)
+            br.Monitor().check(split)
 
     @pytest.mark.parametrize(
         ("options", "message"),

@@ -96,7 +96,7 @@ def test_what_fit_monitors_is_what_was_compared(last, monkeypatch):
     monkeypatch.setattr("bayes_recsys.evaluation.ranking.cases", of_protocols)
     model = br.models.GMF(br.data.histories(last))
     br.fit(model, last, training=br.Training(max_epochs=1, seed=3), progress=False)
-    assert seen == [("sampled", "leave_one_out", 3)]
+    assert seen == [("full", "validation", 3)]
 
 
 def test_users_have_other_samples(last):

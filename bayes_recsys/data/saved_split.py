@@ -59,7 +59,7 @@ def load_split(interactions: Interactions, path: str | Path) -> Split:
     columns are ignored. Rows of ``interactions`` that the file does not name are in no part, as
     those that :func:`~bayes_recsys.data.splits.timeline` leaves out; their items may be candidates
     of an evaluation, as those of other software that knows the file alone. A file without
-    ``leave_one_out`` rows gives a split that can be evaluated, but not stop training early.
+    ``leave_one_out`` rows gives a split whose training the papers' monitor cannot stop.
 
     Args:
         interactions: The data that was split.

@@ -90,6 +90,7 @@ def bamf_parser() -> argparse.ArgumentParser:
     add_scores(parser.add_argument_group("scores"))
     _add_objective(parser.add_argument_group("objective"))
     _add_training(parser.add_argument_group("training"))
+    parser.set_defaults(monitor=None)  # the objects' own, or what --as stands for
     return parser
 
 
@@ -159,7 +160,9 @@ def _add_training(group: argparse._ArgumentGroup) -> None:
     add(
         "--average",
         type=float,
-        help=as_help("decay of an average of the weights", TRAINING.average),
+        help=as_help(
+            "decay of an average of the weights", f"{TRAINING.averaging}, or 0 with --sparse"
+        ),
     )
     add(
         "--history-dropout",
@@ -211,7 +214,7 @@ def _objective(options: argparse.Namespace) -> Objective:
 def _training(options: argparse.Namespace) -> Training:
     names = (
         "max_epochs", "patience", "learning_rate", "weight_decay", "average", "history_dropout",
-        "negatives_exclude", "seed", "device", "sparse",
+        "negatives_exclude", "seed", "device", "sparse", "monitor",
     )  # fmt: skip
     return Training(**given(options, *names))
 

@@ -49,8 +49,8 @@ from bayes_recsys.scores.families import Point
 from bayes_recsys.scores.spec import Scores
 from bayes_recsys.streams import torch_seed
 
-# By the whole catalogue's order of the validation items epochs and options are chosen.
-VALIDATED = Monitor(part="validation", protocol="full", every=5)
+# By the whole catalogue's order of the validation items options are chosen, as epochs are.
+VALIDATED = Monitor()
 
 
 @dataclass(frozen=True)

@@ -45,6 +45,12 @@ class AveragedWeights:
             self._swap()
 
     @torch.no_grad()
+    def keep(self) -> None:
+        """Give the model the averaged weights for good."""
+        for own, averaged in zip(self.trained, self.weights, strict=True):
+            own.copy_(averaged)
+
+    @torch.no_grad()
     def _swap(self) -> None:
         for own, averaged in zip(self.trained, self.weights, strict=True):
             own.data, averaged.data = averaged.data, own.data

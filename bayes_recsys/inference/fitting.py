@@ -61,9 +61,9 @@ def fit(
 ) -> Fit:
     """Fit a model and its guide together, and keep the weights that rank best.
 
-    After each epoch held-out items are ranked with expected scores, by default the leave-one-out item
-    of every user among 99 random ones, and the loss on the validation part is noted. Training stops when the metric has not improved for
-    ``patience`` epochs, and the best weights are restored. Ctrl-C ends training at once, the best
+    Every few epochs held-out items are ranked with expected scores, by default the validation part in the whole
+    catalogue every fifth, and the loss on the validation part is noted: of the weights averaged over the steps. Training
+    stops when the metric has not improved for ``patience`` epochs, and the best weights are restored. Ctrl-C ends training at once, the best
     weights so far are kept, and the result says so. From the same initial weights the same seed gives
     the same result; the caller's random state is left alone. The model keeps the likelihood.
 
@@ -123,7 +123,7 @@ def fit(
         batches, objective = _shared(group, model, batches, objective, training)
     take_guide(model, guide, first.to(model.device))
     model.to(training.device)
-    averaged = AveragedWeights(model, training.average) if training.average else None
+    averaged = AveragedWeights(model, training.averaging) if training.averaging else None
     state = State(model, make_optimizer(model, objective, training), averaged)
     if resume is not None:
         _go_on(state, resume, training)

@@ -15,7 +15,7 @@ from bayes_recsys.models.similarity import ItemSimilarity
 
 WEIGHTS = (0.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0)
 PENALTIES = (25.0, 50.0, 100.0, 200.0, 400.0, 800.0)
-JUDGE = Monitor(part="validation", protocol="full")
+JUDGE = Monitor()
 
 
 def choose_kernel(

@@ -50,7 +50,7 @@ class Progress:
         parts.append(f"{row['seconds']:.1f} s + {row['measuring']:.1f} s measuring")
         most = training.max_epochs - epoch
         least = min(training.patience - (epoch - state.best_epoch), most)
-        if 0 < least < training.patience:
+        if 0 < least < training.patience and not math.isnan(row[name]):
             parts.append(f"ends in {least}")
         if most:
             each = sum(one["seconds"] + one["measuring"] for one in state.rows) / epoch

@@ -8,6 +8,8 @@ import pandas as pd
 
 from bayes_recsys.models.base import Model
 
+MARGIN = 0.01
+
 
 @dataclass(frozen=True)
 class Fit:
@@ -34,7 +36,8 @@ class Fit:
 
     @property
     def learned(self) -> bool:
-        """Whether the kept epoch's held-out loss is below that of one probability for every item. A model of noise
-        learns nothing; one that is sure of what is wrong may rank well and still lose more than that."""
+        """Whether the kept epoch's held-out loss is below that of one probability for every item, by more than a hundredth of
+        it: less is chance. A model of noise learns nothing; one that is sure of what is wrong may rank well and still lose
+        more than that."""
         kept = self.history["held_out_nll"][self.history["epoch"] == self.best_epoch]
-        return bool(len(kept)) and bool((kept < self.base_nll).all())
+        return bool(len(kept)) and bool((kept < (1 - MARGIN) * self.base_nll).all())

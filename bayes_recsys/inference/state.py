@@ -84,9 +84,11 @@ class State:
         self.position, self.total, self.seconds = 0, 0.0, 0.0
 
     def restore_best(self) -> None:
-        """Give the model its best weights, if an epoch was ever measured."""
+        """Give the model its best weights; if no epoch was ever measured, those by which it would have been."""
         if self.best_weights is not None:
             self.model.load_state_dict(self.best_weights)
+        elif self.averaged is not None and self.averaged.steps:
+            self.averaged.keep()
 
     def state_dict(self) -> dict[str, Any]:
         """A copy of all of it, of tensors, numbers and text, which ``torch.load(.., weights_only=True)``
