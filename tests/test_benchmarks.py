@@ -75,8 +75,10 @@ def test_table_refuses_two_of_the_same_name_and_unknown_models(benchmark, capsys
 
 def test_uncertainty_reports_all_predictives(benchmark, ratings, tmp_path, monkeypatch, capsys):
     study = benchmark("uncertainty")
-    monkeypatch.setattr(study, "aurc", partial(study.aurc, resamples=20))
-    monkeypatch.setattr(uncertainty, "MCDropout", partial(br.MCDropout, draws=5))
+    monkeypatch.setattr(study, "aurc", partial(study.aurc, resamples=5))
+    for name in ("MCDropout", "Posterior"):
+        monkeypatch.setattr(uncertainty, name, partial(getattr(br, name), draws=5))
+    monkeypatch.setattr(uncertainty, "SAMPLE", 20)
     arguments = ["--data", str(ratings), "--seeds", "2", "--epochs", "1", "--members", "2"]
     arguments += ["--out", str(tmp_path)]
     study.main([*arguments, "--figure", str(tmp_path / "figure.png")])

@@ -34,9 +34,9 @@ def test_it_is_the_posterior_that_a_grid_gives(small, family, likelihood):
     model = make(br.models.BAMF, histories, size=1.0, embedding_dim=4, user_scores=scores)
     model.likelihood = likelihood
     batch = pairs_of(model, split, 3, seed=0)
-    mean, sd = integrated(model, batch, [0, 1], high=2.5, points=30)
-    drawn = sample_scores(model, batch, draws=250, warmup=40, chains=3).log()
-    assert drawn.shape == (3, 250, 1, 2)
+    mean, sd = integrated(model, batch, [0, 1], high=2.5, points=60)
+    drawn = sample_scores(model, batch, draws=160, warmup=40, chains=3).log()
+    assert drawn.shape == (3, 160, 1, 2)
     every = drawn.flatten(0, 1)[:, 0]
     np.testing.assert_allclose(every.mean(0), mean, atol=0.15)
     np.testing.assert_allclose(every.std(0), sd, rtol=0.15)

@@ -200,7 +200,7 @@ class ModelTests(SmallData):
 
         @torch.no_grad()
         def estimates(epoch):
-            repeats, loss = (40 if model.is_random else 1), Trace_ELBO().differentiable_loss
+            repeats, loss = (16 if model.is_random else 1), Trace_ELBO().differentiable_loss
             rows = [[loss(model.model, model.guide, b) for b in epoch] for _ in range(repeats)]
             return torch.tensor(rows).mean(1)
 
