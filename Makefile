@@ -2,7 +2,7 @@
 # make test    run the tests
 # make slow    run the studies that take minutes
 # make truth   reproduce docs/truth.md: divergences, NUTS, calibration, designs
-# make speed   reproduce docs/speed.md
+# make speed   reproduce docs/speed.md, but for the time to a quality and the table of tables
 # make lint    check style and types
 # make docs    build the documentation into docs/_build/html
 # make clean   remove everything these made

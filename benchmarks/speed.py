@@ -4,7 +4,7 @@
 
 For each model, in turns within one run, so that a busy machine is as busy for all of them:
 
-    ours     an epoch as ``fit`` has it: batches, Pyro's ELBO, AdamW
+    ours     an epoch as ``fit`` has it, but for the average of the weights: batches, Pyro's ELBO, AdamW
     plain    the same mathematics without Pyro: the same batches, kernels and optimiser, a loss by hand
     padded   pair by pair, every pair with its whole padded history, 256 pairs a step (bayes_recsys/testing/padded.py)
     floor    the matrix products and normals of ours at the same shapes, nothing else (energy dot)

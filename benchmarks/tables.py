@@ -51,7 +51,13 @@ def step(data: br.data.Split, rows: int, sparse: bool, steps: int) -> float:
     for name in ("user", "item", "history"):
         setattr(model, name, embedding(rows, 32))
     clock = Clock(steps)
-    br.fit(model, data, training=br.Training(sparse=sparse), callbacks=[clock], progress=False)
+    br.fit(
+        model,
+        data,
+        training=br.Training(sparse=sparse, average=0.0),
+        callbacks=[clock],
+        progress=False,
+    )
     return clock.milliseconds
 
 

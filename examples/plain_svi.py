@@ -3,8 +3,8 @@
     .venv/bin/python examples/plain_svi.py
     .venv/bin/python examples/plain_svi.py --data latest-small
 
-Other batches, optimisers and estimators of Pyro go in the same places. What fit has besides: early stopping by held-out
-items, the best weights, checks, and the same result for the same seed.
+Other batches, optimisers and estimators of Pyro go in the same places. What fit has besides: weights averaged over the steps,
+early stopping by held-out items, the best weights, checks, and the same result for the same seed.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ class Split:
             :func:`~bayes_recsys.data.saved_split.load_split` does not name. Such rows neither
             train nor are ranked for, but they are known: never recommended again.
         leave_one_out: Row numbers, a subset of ``validation``: one row per user, the most recent
-            where times are known. Early stopping ranks these.
+            where times are known. The papers' monitor ranks these, the default all of ``validation``.
         seed: The seed the split was drawn with; ``None`` where nothing was drawn.
     """
 

@@ -151,6 +151,10 @@ def fill_in(options: argparse.Namespace) -> None:
         )
     if options.prior_mean == "learned":
         raise ValueError(f"--prior-mean learned contradicts --as {name}: contextual, or constant")
+    if options.likelihood == "softmax":
+        raise ValueError(
+            f"--likelihood softmax contradicts --as {name}: bernoulli, or bradley-terry"
+        )
     if name == "published" and options.energy == "dot":
         raise ValueError("--energy dot contradicts --as published: the paper has concat and prod")
     if options.guide == "point":

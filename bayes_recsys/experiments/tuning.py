@@ -25,7 +25,7 @@ from bayes_recsys.streams import stream
 if TYPE_CHECKING:
     import optuna
 
-# Half of what the comparison waits: a search wants more points rather than longer runs.
+# Of one measurement without improvement: a search wants more points rather than longer runs.
 PATIENCE = 5
 
 

@@ -36,7 +36,8 @@ class Checkpoint:
     The file is written every so many batches, after every epoch, when Ctrl-C or SIGTERM ends the run, and at its
     end, each time whole (the old one stays until the new one is on the disk). A run that goes on is to the bit the
     one that was never ended. The same model, data, objective and training are asked for; only ``max_epochs``,
-    ``patience`` and ``device`` may be others.
+    ``patience`` and ``device`` may be others (with more epochs, the last one of the shorter run was measured, and
+    may be the one that is kept).
 
     Args:
         path: The file.

@@ -27,7 +27,7 @@ COLLAPSED_SPREAD, COLLAPSED_EXCESS, COLLAPSED_CONTRACTION = 0.02, 0.005, 0.02
 
 # Names of plates, observed sites, and of what stands beside the scores for ArviZ.
 RESERVED = {
-    "audience", "audience_title", "block", "candidate", "chain", "draw", "history", "history_title",
+    "audience", "audience_title", "block", "candidate", "chain", "choice", "draw", "history", "history_title",
     "item", "item_title", "label", "logit", "negative", "positive", "preference", "user",
 }  # fmt: skip
 

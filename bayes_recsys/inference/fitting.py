@@ -61,10 +61,10 @@ def fit(
 ) -> Fit:
     """Fit a model and its guide together, and keep the weights that rank best.
 
-    Every few epochs held-out items are ranked with expected scores, by default the validation part in the whole
-    catalogue every fifth, and the loss on the validation part is noted: of the weights averaged over the steps. Training
-    stops when the metric has not improved for ``patience`` epochs, and the best weights are restored. Ctrl-C ends training at once, the best
-    weights so far are kept, and the result says so. From the same initial weights the same seed gives
+    Every few epochs (by default every fifth) the validation part is ranked in the whole catalogue, with expected
+    scores and averaged weights, and the loss on it is noted. Training stops when the metric has not improved for
+    ``patience`` epochs, and the best weights are restored. Ctrl-C ends training at once, the best weights so far are
+    kept (before anything was measured, the averaged ones), and the result says so. From the same initial weights the same seed gives
     the same result; the caller's random state is left alone. The model keeps the likelihood.
 
     Args:

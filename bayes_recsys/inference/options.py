@@ -42,7 +42,7 @@ class Monitor:
         k: Cut-off, at least 1.
         part: ``"validation"`` or ``"leave_one_out"``.
         protocol: ``"full"`` (the whole catalogue) or ``"sampled"`` (99 random items per positive).
-        every: Epochs from one measurement to the next, at least 1; the last epoch is always measured.
+        every: Epochs from one measurement to the next, at least 1; epoch ``max_epochs`` is measured whatever it is.
         draws: 0 to rank by logits at expected scores; else by logits averaged over so many draws of the
             scores.
 
@@ -139,13 +139,14 @@ class Training:
         pairs: Most candidates in a batch. ``None``: 1,024; of likelihoods over the whole catalogue, which ask for few
             users at a time else, those of 64 users.
         max_epochs: Most passes over the training positives.
-        patience: Epochs without improvement before stopping.
+        patience: Epochs without improvement before stopping, looked at when the monitor measures: where it does every
+            fifth, 7 are 10.
         average: Decay of an exponential average of the weights over the steps, in ``[0, 1)``, that is measured and
             kept in place of the last ones (:class:`~bayes_recsys.inference.averaging.AveragedWeights`): a cheap
             ensemble along the way. ``None``: 0.9995, some 2,000 steps, or 0, the last weights, with ``sparse``.
-        history_dropout: Share of a user's history that is hidden in each block of a batch, in ``[0, 1)``: what is left
-            must tell the choices, as a short history must (and of likelihoods over the whole catalogue those alone that
-            are hidden). Scores of what is hidden are not drawn.
+        history_dropout: Share of a user's history that is hidden, drawn anew for each block, in ``[0, 1)``: the model must
+            tell choices by less than all others. With a likelihood over the whole catalogue only the hidden choices are
+            asked for. Scores of what is hidden are not drawn.
         monitor: What an improvement is.
         negatives_exclude: ``"train"``, or ``"all"`` to reproduce a leak of public code, see
             :func:`~bayes_recsys.data.negatives.negative_sampler`.
@@ -159,7 +160,8 @@ class Training:
             of every batch's blocks: the sum of their gradients is the batch's.
 
     Raises:
-        ValueError: An argument is out of range.
+        ValueError: An argument is out of range, or ``average`` is asked for with ``sparse``.
+        TypeError: An argument is of another kind.
 
     Example:
         >>> Training(learning_rate=1e-3, monitor=Monitor("recall", k=20)).max_epochs
@@ -233,8 +235,8 @@ class Training:
         seed: int = 0,
         device: str = "cpu",
     ) -> Training:
-        """The papers' training: no weight decay, what is small being the objective as written (its ``λ‖Θ‖²`` is
-        ``Objective(penalty=λ)``, and all else its default), the weights of the best epoch, stopped by the leave-one-out item.
+        """The papers' training: no weight decay and no averaging; the weights of the best epoch are kept, judged by the
+        leave-one-out item. What is small is the objective as written; its ``λ‖Θ‖²`` is ``Objective(penalty=λ)``.
 
         BAMF's paper gives no step size, no λ and no patience; 5 epochs is its public code's. It first ranked every
         five epochs with averaged draws (``monitor=Monitor.as_published(every=5, draws=10)``, with ``patience=25``, which

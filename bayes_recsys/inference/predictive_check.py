@@ -34,7 +34,8 @@ def predictive(
 
     Returns:
         By site: scores ``[S, G, C or 1, L]``; ``"label"`` ``[S, G, C]`` of ``Bernoulli``, ``"preference"``
-        ``[S, G, P, n]`` of ``BradleyTerry``. NaN where there is no entry or candidate.
+        ``[S, G, P, n]`` of ``BradleyTerry``. NaN where there is no entry or candidate. ``"choice"`` of ``Softmax``: counts
+        ``[S, G, 1, C]``, or with ``negatives`` the place of what is chosen, ``[S, G, P]``.
 
     Raises:
         ValueError: ``source`` is neither, or ``draws`` is below 1.

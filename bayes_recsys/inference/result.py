@@ -17,12 +17,13 @@ class Fit:
 
     Args:
         model: The model, its weights those of the best epoch.
-        history: One row per epoch: ``loss`` (objective per training pair), ``held_out_nll`` (loss of the
+        history: One row per epoch: ``epoch``, ``loss`` (objective per training pair), ``held_out_nll`` (loss of the
             likelihood alone on the validation part, see
             :class:`~bayes_recsys.evaluation.held_out.HeldOutLoss`; NaN if it is empty), the monitor's metric
             (both NaN where not measured), ``measuring`` (seconds that these took) and ``seconds`` of
             training.
-        best_epoch: The epoch whose weights were kept; 0 if none was finished.
+        best_epoch: The epoch whose weights were kept; 0 if none was measured: then they are those at the end, averaged if
+            training averages.
         stopped: Why training ended: ``"epochs"``, ``"patience"``, ``"interrupted"``, or what a
             callback said.
         base_nll: What ``held_out_nll`` is of a model that says the same of every item, the best such.

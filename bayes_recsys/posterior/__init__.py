@@ -8,6 +8,7 @@ from bayes_recsys.posterior.arviz import (
     to_arviz,
 )
 from bayes_recsys.posterior.draws import Draws, draw
+from bayes_recsys.posterior.exact_scores import ExactScores
 from bayes_recsys.posterior.importance import pareto_k
 from bayes_recsys.posterior.plots import plot_attention, plot_loss
 from bayes_recsys.posterior.predictive import DeepEnsemble, MCDropout, Posterior, Predictive
@@ -19,6 +20,7 @@ __all__ = [
     "SWAG",
     "DeepEnsemble",
     "Draws",
+    "ExactScores",
     "MCDropout",
     "Posterior",
     "Predictive",
