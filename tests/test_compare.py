@@ -78,6 +78,22 @@ def test_intervals_miss_the_truth_no_more_often_than_they_say(n_users, n_seeds, 
         assert np.mean(missed) >= 0.03
 
 
+@pytest.mark.parametrize("overlap", [1 / 8, 1.0])
+def test_splits_that_overlap_tell_less_than_new_data(overlap):
+    """What seeds share, as of ``overlap / (1 + overlap)`` of their variance, none of them shows: intervals that know it
+    hold the truth as often as they say, others do not."""
+    rng, shared = np.random.default_rng(3), overlap / (1 + overlap)
+    missed = {0.0: 0, overlap: 0}
+    for _ in range(2000):
+        of_all = rng.normal(0, 0.3 * shared**0.5)
+        values = of_all + differences(rng, 100, 5, 0.0, 0.05, 0.3 * (1 - shared) ** 0.5, 0.05)
+        for known in missed:
+            mean, error, freedom = crossed_mean(values, known)
+            missed[known] += abs(mean) > error * stats.t.ppf(0.975, freedom)
+    assert missed[overlap] / 2000 == pytest.approx(0.05, abs=0.015)
+    assert missed[0.0] / 2000 > 0.075
+
+
 def test_degrees_of_freedom_are_satterthwaites():
     """By hand: two seeds and three users, mean squares 4 of users, 6 of seeds, 1 of the rest."""
     user, seed = np.array([-1.0, 0.0, 1.0]) * 2**0.5, np.array([[-1.0], [1.0]])
@@ -140,6 +156,7 @@ def test_holm_rejects_as_its_definition_does():
         ({"a": evaluation([1.0])}, {"against": "a"}, "at least two users"),
         ({"a": evaluation([1.0, np.nan])}, {"against": "a"}, "must be finite"),
         ({"a": evaluation([1.0, 0.0])}, {"against": "a", "confidence": 95}, "confidence must be"),
+        ({"a": evaluation([1.0, 0.0])}, {"against": "a", "overlap": -1}, "overlap must be"),
         ({"a": evaluation([1.0])}, {"against": "b"}, "against='b' is none of 'a'"),
         ({"a": evaluation([1.0])}, {"against": "a", "metric": "hr@1"}, "no 'hr@1'"),
         (

@@ -8,7 +8,11 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from bayes_recsys.arguments import check_number
 from bayes_recsys.evaluation.result import Evaluation
+
+# Test items for each training item where a split is 8:1:1.
+OVERLAP = 1 / 8
 
 
 def compare(
@@ -17,6 +21,7 @@ def compare(
     *,
     against: str,
     confidence: float = 0.95,
+    overlap: float = OVERLAP,
 ) -> pd.DataFrame:
     """Means with intervals, and paired differences from one of the models.
 
@@ -26,7 +31,9 @@ def compare(
 
     ``V = (MS_users + MS_seeds - MS_rest) / (users · seeds)``
 
-    of the mean squares of a two-way layout, and at least what users or seeds alone give. Intervals and
+    of the mean squares of a two-way layout, and at least what users or seeds alone give. Splits of the same data
+    share most of what they train on, so that seeds differ less than new data would: ``MS_seeds`` counts
+    ``1 + seeds · overlap`` times (Nadeau and Bengio, "Inference for the Generalization Error", 2003). Intervals and
     ``p`` are those of Student's t, with Satterthwaite's degrees of freedom, between those of the users and
     those of the seeds: wide where a few seeds differ much (a bootstrap of a few seeds is far too narrow
     there). ``p_holm`` is adjusted for all comparisons of the table (Holm, 1979). With a single seed this is
@@ -42,6 +49,8 @@ def compare(
         metric: A column of ``Evaluation.per_user``.
         against: Name of the model that the others are compared with.
         confidence: Of the intervals.
+        overlap: Test items for each training item in the splits of the seeds, 1/8 where they are 8:1:1; 0 where
+            seeds are of new data, or of models alone.
 
     Returns:
         One row per model, by falling mean; columns ``mean``, ``low``, ``high``, ``difference``,
@@ -51,7 +60,7 @@ def compare(
     Raises:
         ValueError: ``against`` or ``metric`` is unknown, or evaluations are not of the same protocol,
             part, number of seeds, users or cases; there are fewer than two users, a value is not finite,
-            or ``confidence`` is out of range.
+            or ``confidence`` or ``overlap`` is out of range.
         TypeError: ``evaluations`` is no mapping of names.
 
     Example:
@@ -68,6 +77,7 @@ def compare(
     _check(by_name, metric, against)
     if not 0 < confidence < 1:
         raise ValueError(f"confidence must be in (0, 1), not {confidence}")
+    check_number("overlap", overlap, least=0)
     values = {
         name: np.array([one.per_user[metric] for one in ones], float)
         for name, ones in by_name.items()
@@ -78,11 +88,11 @@ def compare(
         raise ValueError(f"{metric!r} must be finite, of at least two users")
     rows = []
     for name, of_model in values.items():
-        mean, error, freedom = crossed_mean(of_model)
+        mean, error, freedom = crossed_mean(of_model, overlap)
         half = error * stats.t.ppf((1 + confidence) / 2, freedom)
         row = {"model": name, "mean": mean, "low": mean - half, "high": mean + half}
         if name != against:
-            apart, error, freedom = crossed_mean(of_model - values[against])
+            apart, error, freedom = crossed_mean(of_model - values[against], overlap)
             half = error * stats.t.ppf((1 + confidence) / 2, freedom)
             row |= {
                 "difference": apart,
@@ -97,7 +107,7 @@ def compare(
     return table.sort_values("mean", ascending=False)
 
 
-def crossed_mean(values: np.ndarray) -> tuple[float, float, float]:
+def crossed_mean(values: np.ndarray, overlap: float = 0.0) -> tuple[float, float, float]:
     """Mean of ``values [seeds, users]``, its standard error as of two crossed samples, and the degrees of
     freedom of that; see :func:`compare`.
 
@@ -114,7 +124,9 @@ def crossed_mean(values: np.ndarray) -> tuple[float, float, float]:
         n_users * ((of_seed - mean) ** 2).sum(),
         ((values - of_seed - of_user + mean) ** 2).sum(),
     ]
-    users, seeds, rest = parts = np.array(squares) / freedom.clip(1) / values.size
+    parts = np.array(squares) / freedom.clip(1) / values.size
+    parts[1] *= 1 + n_seeds * overlap
+    users, seeds, rest = parts
     variance = max(users + seeds - rest, users, seeds)
     if variance == 0:
         return float(mean), 0.0, float(n_users - 1)

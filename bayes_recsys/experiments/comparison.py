@@ -88,6 +88,11 @@ class Plan:
             return timeline(data)
         return (leave_one_out if self.split == "leave-one-out" else split)(data, seed=seed)
 
+    def overlap(self, data: Interactions) -> float:
+        """Test items for each training item of splits that the seeds draw; 0 where they share one."""
+        parts = self.held_out(data, 0)
+        return 0.0 if self.split == "timeline" else len(parts.test) / len(parts.train)
+
     def way(self, name: str, seed: int) -> Setting | Baseline:
         """How the model of that name is made, with this seed."""
         if name in BASELINES:
@@ -135,12 +140,12 @@ def compare_models(data: Interactions, plan: Plan, out: Path) -> pd.DataFrame:
         runs.setdefault(name, []).append(run)
         full, sampled = (run.evaluations[one].per_user[SHOWN].mean() for one in PROTOCOLS)
         print(f"{name}, seed {seed}: {SHOWN} {full:.3f} full, {sampled:.3f} 1:99", flush=True)
-    against = plan.reference
-    frame = table(runs, against).sort_values(f"full {SHOWN} mean", ascending=False)
+    against, overlap = plan.reference, plan.overlap(data)
+    frame = table(runs, against, overlap).sort_values(f"full {SHOWN} mean", ascending=False)
     frame.to_csv(out / "comparison.csv", index_label="model")
     text = markdown(frame, against)
     (out / "comparison.md").write_text(text + "\n")
-    compared = compare(evaluations(runs, "full"), SHOWN, against=against)
+    compared = compare(evaluations(runs, "full"), SHOWN, against=against, overlap=overlap)
     picture = plot_comparison(compared, metric=f"NDCG@10, full, {data.name}")
     picture.savefig(out / "comparison.png", dpi=150)
     print(f"\n{text}\n\n*: significant after adjustment for their number (Holm), p < 0.05\n")

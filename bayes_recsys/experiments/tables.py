@@ -24,8 +24,9 @@ def evaluations(runs: Mapping[str, Sequence[Run]], kind: str) -> dict[str, list[
     }
 
 
-def table(runs: Mapping[str, Sequence[Run]], against: str) -> pd.DataFrame:
-    """One row a model, in the order of the runs; means over seeds.
+def table(runs: Mapping[str, Sequence[Run]], against: str, overlap: float) -> pd.DataFrame:
+    """One row a model, in the order of the runs; means over seeds, whose splits overlap as
+    :func:`~bayes_recsys.evaluation.comparison.compare` says.
 
     Probabilities, which no baseline has, are compared with the first model that has them, unless
     ``against`` does.
@@ -40,7 +41,9 @@ def table(runs: Mapping[str, Sequence[Run]], against: str) -> pd.DataFrame:
             continue
         reference = against if against in of_kind else next(iter(of_kind))
         for metric in of_kind[reference][0].per_user:
-            compared = compare(of_kind, metric, against=reference).reindex(list(runs))
+            compared = compare(of_kind, metric, against=reference, overlap=overlap).reindex(
+                list(runs)
+            )
             parts.append(compared.rename(columns=lambda c, m=f"{kind} {metric}": f"{m} {c}"))
     rows = {}
     for name, ones in runs.items():
