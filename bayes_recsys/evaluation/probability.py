@@ -98,6 +98,13 @@ def predictive_nll(
     they are: whether these networks rely on what the posterior knows. (What random scores are worth,
     a model fitted with ``Point()`` says.)
 
+    Args:
+        predictive: Any :class:`~bayes_recsys.posterior.predictive.Predictive`; a model is its posterior.
+        split: The split of its histories.
+        part: ``"test"``, ``"validation"`` or ``"leave_one_out"``.
+        negatives: For each held-out choice; ``None``: as many as in training.
+        seed: Seed of the negatives.
+
     Returns:
         Mean per observation in nats, one value per user with an item in ``part`` (index: user id). A
         model that knows nothing but the base rate ``1 / (1 + negatives)`` has 0.500 at 4

@@ -69,10 +69,20 @@ def evaluate(
         distributed: Every process of torch's default group calls this at once and ranks a share of the
             users; all return the same, to the digit what one alone returns.
 
+    Returns:
+        Every user's metrics, and those of all lists together; it prints means with intervals.
+
     Raises:
         ValueError: An argument is out of range, no user has an item in ``part``, a model or baseline
             was made from another split, or the scorer returns NaN or another shape.
         TypeError: ``scorer`` has no ``score`` or is a class, or ``split`` is no split.
+
+    Example:
+        >>> import bayes_recsys as br
+        >>> split = br.data.split(br.data.synthetic(n_users=20, n_items=50, seed=0).interactions)
+        >>> found = br.evaluate(br.baselines.Popularity(split), split, ks=(5, 10))
+        >>> found.per_user.shape, list(found.per_user)[:2]
+        ((20, 14), ['hr@5', 'hr@10'])
     """
     if isinstance(scorer, type):
         raise TypeError(f"{scorer.__name__} is a class; give a scorer made of it")

@@ -31,8 +31,7 @@ def list_uncertainty(
     """How unsure a model is of each user's list, the first ``k`` of the catalogue by ``score``.
 
     Args:
-        predictive: A :class:`~bayes_recsys.posterior.predictive.Posterior`, ``DeepEnsemble`` or ``MCDropout``; a
-            model is its posterior.
+        predictive: Any :class:`~bayes_recsys.posterior.predictive.Predictive`; a model is its posterior.
         split: The split of its histories.
         part: The part that is ranked; what is known before is left out as in ``evaluate``.
         k: Length of the lists, at least 1.
@@ -53,6 +52,13 @@ def list_uncertainty(
         ValueError: ``k`` is below 1 or above ``shortlist``, ``part`` is unknown or empty, or the model was
             made from another split.
         TypeError: ``predictive`` has no draws.
+
+    Example:
+        >>> import bayes_recsys as br
+        >>> split = br.data.split(br.data.synthetic(n_users=20, n_items=50, seed=0).interactions)
+        >>> model = br.models.BAMF(br.data.histories(split), embedding_dim=8)
+        >>> list(list_uncertainty(model, split))
+        ['spread', 'disagreement', 'doubt']
     """
     if not 1 <= k <= shortlist:
         raise ValueError(f"k must be in 1..{shortlist} (shortlist), not {k}")

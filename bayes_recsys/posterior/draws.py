@@ -66,9 +66,20 @@ def draw(
         at_once: Most score entries ``draws · C · L`` of a user alone that are computed at once; one draw
             is the least.
 
+    Returns:
+        Scores and attention weights of every site, ``[S, G, C or 1, L]``, and logits ``[S, G, C]``.
+
     Raises:
         ValueError: ``draws`` is below 1 or ``source`` is neither.
         MemoryError: They do not fit.
+
+    Example:
+        >>> import bayes_recsys as br
+        >>> split = br.data.split(br.data.synthetic(n_users=20, n_items=50, seed=0).interactions)
+        >>> model = br.models.BAMF(br.data.histories(split), embedding_dim=8)
+        >>> drawn = draw(model, torch.tensor([0, 3]), torch.tensor([[1, 2, 5], [4, 8, 9]]), draws=7)
+        >>> drawn.logits.shape, drawn.scores["user_attention"].shape[:2]
+        (torch.Size([7, 2, 3]), torch.Size([7, 2]))
     """
     check_draws(draws, source, seed)
     logits, scores, weights = [], {}, {}

@@ -107,6 +107,13 @@ class DeepEnsemble(Predictive):
     Raises:
         ValueError: There are fewer than two models, something is no model, or they have different
             histories or likelihoods.
+
+    Example:
+        >>> import bayes_recsys as br
+        >>> split = br.data.split(br.data.synthetic(n_users=20, n_items=50, seed=0).interactions)
+        >>> models = [br.models.GMF(br.data.histories(split), embedding_dim=4) for _ in range(3)]
+        >>> DeepEnsemble(models).draw_logits(torch.tensor([0]), torch.tensor([[1, 2]])).shape
+        torch.Size([3, 1, 2])
     """
 
     def __init__(self, models: Sequence[Model]):
@@ -164,6 +171,13 @@ class MCDropout(Predictive):
     Raises:
         ValueError: Nothing in the model is ever dropped, or ``draws`` is below 1.
         TypeError: ``model`` is none.
+
+    Example:
+        >>> import bayes_recsys as br
+        >>> split = br.data.split(br.data.synthetic(n_users=20, n_items=50, seed=0).interactions)
+        >>> model = br.models.BAMF(br.data.histories(split), embedding_dim=8, dropout=0.2)
+        >>> MCDropout(model, draws=7).draw_logits(torch.tensor([0]), torch.tensor([[1, 2]])).shape
+        torch.Size([7, 1, 2])
     """
 
     model: Model

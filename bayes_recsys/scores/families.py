@@ -52,6 +52,10 @@ class LogNormal(RandomFamily):
     """``x ~ Normal(-σ²/2, σ)`` with ``σ = scale``: the paper's choice, 0.1 in the guide and 1.0 in
     the prior.
 
+    Args:
+        scale: Standard deviation of ``ln s``, positive; in a guide also ``"learned"``, one for all entries, or
+            ``"amortised"``, one for each.
+
     Example:
         >>> LogNormal(scale=0.1).distribution(torch.zeros(3)).mean
         tensor([1., 1., 1.])
@@ -118,6 +122,10 @@ class Gamma(RandomFamily):
     shape   100.5   4.473   1.426   0.562
     ======  ======  ======  ======  ======
 
+    Args:
+        scale: Standard deviation of ``ln s``, positive; in a guide also ``"learned"``, one for all entries, or
+            ``"amortised"``, one for each.
+
     Example:
         >>> Gamma(scale=1.0).shape
         tensor(1.4263, dtype=torch.float64)
@@ -181,6 +189,10 @@ class Weibull(RandomFamily):
     scale           0.1     0.5     1.0     2.0
     concentration   12.83   2.565   1.283   0.641
     ==============  ======  ======  ======  ======
+
+    Args:
+        scale: Standard deviation of ``ln s``, positive; in a guide also ``"learned"``, one for all entries, or
+            ``"amortised"``, one for each.
 
     Example:
         >>> Weibull(scale=1.0).concentration
