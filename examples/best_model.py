@@ -1,4 +1,4 @@
-"""The model of this package that ranks best, beside EASE: item-item attention with a kernel in closed form.
+"""Item similarity with a kernel in closed form: what ranks best here, beside EASE: item-item attention with a kernel in closed form.
 
     .venv/bin/python examples/best_model.py
     .venv/bin/python examples/best_model.py --data lastfm --out runs/best

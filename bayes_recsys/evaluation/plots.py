@@ -58,6 +58,7 @@ def plot_comparison(table: pd.DataFrame, *, metric: str = "ndcg@10", alpha: floa
     for axes in (left, right):
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(axis="x", alpha=0.3)
+        axes.locator_params(axis="x", nbins=4)
     return figure
 
 
