@@ -1,4 +1,4 @@
-"""Item similarity with a kernel in closed form: what ranks best here, beside EASE: item-item attention with a kernel in closed form.
+"""Item similarity with a kernel in closed form, beside EASE: what ranks best here.
 
     .venv/bin/python examples/best_model.py
     .venv/bin/python examples/best_model.py --data lastfm --out runs/best
