@@ -12,7 +12,7 @@ import pytest
 import bayes_recsys as br
 from bayes_recsys.evaluation import Evaluation
 from bayes_recsys.experiments import BASELINES, SETTINGS, TUNED, Setting, runs, settings, tuning
-from bayes_recsys.experiments.comparison import Plan, compare_models, toy_data
+from bayes_recsys.experiments.comparison import SPLITS, Plan, compare_models, toy_data
 from bayes_recsys.experiments.tables import markdown, table
 
 
@@ -62,6 +62,15 @@ def test_nothing_that_is_optional_is_imported():
         "from bayes_recsys.experiments import comparison, training, tuning, uncertainty\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_splits_of_seeds_overlap_as_they_are_drawn():
+    """An eighth of 8:1:1; hardly where a row of each user is tested; and one in time is all seeds' own."""
+    data = toy_data()
+    of = {one: Plan(["popularity"], split=one).overlap(data) for one in SPLITS}
+    assert of["random"] == pytest.approx(1 / 8, rel=0.05)
+    assert 0 < of["leave-one-out"] < 1 / 8
+    assert of["timeline"] == 0.0
 
 
 class TestCompareModels:

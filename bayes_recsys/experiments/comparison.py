@@ -90,8 +90,10 @@ class Plan:
 
     def overlap(self, data: Interactions) -> float:
         """Test items for each training item of splits that the seeds draw; 0 where they share one."""
+        if self.split == "timeline":
+            return 0.0
         parts = self.held_out(data, 0)
-        return 0.0 if self.split == "timeline" else len(parts.test) / len(parts.train)
+        return len(parts.test) / len(parts.train)
 
     def way(self, name: str, seed: int) -> Setting | Baseline:
         """How the model of that name is made, with this seed."""

@@ -17,8 +17,8 @@ import numpy as np
 
 from bayes_recsys.data.interactions import Interactions
 from bayes_recsys.data.splits import Split, split
-from bayes_recsys.experiments.settings import BASELINES, TUNED, VALIDATED, Baseline, Setting
-from bayes_recsys.inference.options import Training
+from bayes_recsys.experiments.settings import BASELINES, TUNED, Baseline, Setting
+from bayes_recsys.inference.options import Monitor, Training
 from bayes_recsys.models.options import Options
 from bayes_recsys.streams import stream
 
@@ -134,7 +134,7 @@ def quality(way: Setting | Baseline, parts: Split, trial: optuna.Trial, epochs: 
         outcome = way.fit(parts)
         scorer = outcome.model
         trial.set_user_attr("kept epoch", outcome.best_epoch)
-    return VALIDATED.measure(scorer, parts, 0)
+    return Monitor().measure(scorer, parts, 0)
 
 
 def search(study: optuna.Study, name: str, parts: Split, trials: int, epochs: int) -> None:

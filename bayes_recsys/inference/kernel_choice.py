@@ -15,7 +15,6 @@ from bayes_recsys.models.similarity import ItemSimilarity
 
 WEIGHTS = (0.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0)
 PENALTIES = (25.0, 50.0, 100.0, 200.0, 400.0, 800.0)
-JUDGE = Monitor()
 
 
 def choose_kernel(
@@ -63,7 +62,7 @@ def choose_kernel(
         {
             "weight": float("inf"),
             "l2": float(l2),
-            "ndcg@10": JUDGE.measure(EASE(split, l2=l2), split, 0),
+            "ndcg@10": Monitor().measure(EASE(split, l2=l2), split, 0),
         }
         for l2 in penalties
     ]
@@ -72,7 +71,7 @@ def choose_kernel(
     try:
         for weight in weights:
             model.use_kernel(weight, l2)
-            measured = JUDGE.measure(model, split, 0)
+            measured = Monitor().measure(model, split, 0)
             beside.append({"weight": float(weight), "l2": l2, "ndcg@10": measured})
     except BaseException:
         model.use_kernel(*before)
