@@ -30,13 +30,17 @@ def names(synthetic, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     mpl.use("agg")
     import_arviz()
-    fit = br.fit
+    fit, nuts = br.fit, br.inference.nuts
 
     def one_epoch(model, split, objective=br.Objective(), training=br.Training(), **options):
         training = replace(training, max_epochs=1)
         return fit(model, split, objective, training, **{**options, "progress": False})
 
+    def few_draws(model, split, users, **options):
+        return nuts(model, split, users, **{**options, "draws": 10, "warmup": 50})
+
     monkeypatch.setattr(br, "fit", one_epoch)
+    monkeypatch.setattr(br.inference, "nuts", few_draws)
     monkeypatch.setattr(br.data, "load_movielens", lambda name: synthetic.interactions)
     Path("ratings_Beauty.csv").write_text("u1,i1,5.0,1\nu1,i2,4.0,2\n")
     splits = [br.data.split(synthetic.interactions, seed=seed) for seed in range(2)]
