@@ -96,6 +96,14 @@ def fit(
         TypeError: An argument is of another kind.
         FloatingPointError: The loss or the weights are no longer finite; the model has its best weights so far.
         MemoryError: Training will not fit into the memory that is free.
+
+    Example:
+        >>> import bayes_recsys as br
+        >>> split = br.data.split(br.data.synthetic(n_users=40, n_items=50, seed=0).interactions)
+        >>> model = br.models.NAIS(br.data.histories(split), embedding_dim=4)
+        >>> done = br.fit(model, split, training=br.Training(max_epochs=2), progress=False)
+        >>> done.stopped, len(done.history)
+        ('epochs', 2)
     """
     check_arguments(model, split, objective, training, callbacks)
     check_tempering(model.is_random, objective)

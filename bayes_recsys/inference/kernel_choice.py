@@ -35,7 +35,7 @@ def choose_kernel(
         penalties: ``l2`` to try.
 
     Returns:
-        What was tried: ``weight`` (infinite for EASE alone), ``l2``, ``ndcg@10``.
+        A row for each that was tried, with ``weight`` (infinite for EASE alone), ``l2``, ``ndcg@10``.
 
     Raises:
         ValueError: There is nothing to try, a number is out of range, or the split is another.

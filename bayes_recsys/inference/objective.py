@@ -123,6 +123,20 @@ class Tempered(Messenger):
 
     Raises:
         ValueError: The weight is not positive, or the reduction is neither.
+
+    Example:
+        >>> import bayes_recsys as br
+        >>> from bayes_recsys.inference.training_batches import training_batches
+        >>> split = br.data.split(br.data.synthetic(n_users=40, n_items=50, seed=0).interactions)
+        >>> model = br.models.BAMF(br.data.histories(split), embedding_dim=4)
+        >>> batch = next(training_batches(model, split, Objective(), br.Training()).epoch(1))
+        >>> losses = []
+        >>> for weight in (1.0, 1e-6):
+        ...     _ = torch.manual_seed(0)
+        ...     with Tempered(weight):
+        ...         losses.append(Trace_ELBO().loss(model.model, model.guide, batch))
+        >>> losses[1] < losses[0]  # little of the divergence is left
+        True
     """
 
     def __init__(self, weight: float, reduction: str = "sum", *, per: float = 1.0):

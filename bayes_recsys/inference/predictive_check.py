@@ -33,7 +33,7 @@ def predictive(
         seed: Seed of the draws; the caller's random state is left alone.
 
     Returns:
-        By site: scores ``[S, G, C or 1, L]``; ``"label"`` ``[S, G, C]`` of ``Bernoulli``, ``"preference"``
+        Draws by site. Scores are ``[S, G, C or 1, L]``; ``"label"`` ``[S, G, C]`` of ``Bernoulli``, ``"preference"``
         ``[S, G, P, n]`` of ``BradleyTerry``. NaN where there is no entry or candidate. ``"choice"`` of ``Softmax``: counts
         ``[S, G, 1, C]``, or with ``negatives`` the place of what is chosen, ``[S, G, P]``.
 

@@ -27,6 +27,11 @@ class Fit:
         stopped: Why training ended: ``"epochs"``, ``"patience"``, ``"interrupted"``, or what a
             callback said.
         base_nll: What ``held_out_nll`` is of a model that says the same of every item, the best such.
+
+    Example:
+        >>> history = pd.DataFrame({"epoch": [1, 2], "held_out_nll": [0.49, 0.41]})
+        >>> Fit(model=None, history=history, best_epoch=2, stopped="epochs", base_nll=0.5).learned
+        True
     """
 
     model: Model

@@ -37,6 +37,20 @@ class State:
         best: The monitor's best value, ``best_epoch`` when that was (0: never), ``best_weights`` the
             ``state_dict`` of then.
         stopped: Why training ended, ``None`` while it goes on. A callback may set it to stop.
+
+    Example:
+        >>> import bayes_recsys as br
+        >>> split = br.data.split(br.data.synthetic(n_users=40, n_items=50, seed=0).interactions)
+        >>> def stop(state):  # called after every batch, and with position 0 after every epoch
+        ...     if (state.epoch, state.position) == (1, 0):
+        ...         kept.update(state.state_dict())
+        ...         state.stopped = "seen enough"
+        >>> kept, training = {}, br.Training(max_epochs=2)
+        >>> model = br.models.NAIS(br.data.histories(split), embedding_dim=4)
+        >>> br.fit(model, split, training=training, callbacks=[stop], progress=False).stopped
+        'seen enough'
+        >>> len(br.fit(model, split, training=training, resume=kept, progress=False).history)
+        2
     """
 
     def __init__(

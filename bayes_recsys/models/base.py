@@ -181,7 +181,7 @@ class Model(nn.Module):
 
     def expected_logits(self, batch: Batch) -> Tensor:
         """Logits ``[G, C]`` with every score at its expectation, ``E[s^τ]`` for ``s^τ``; with a guide of your
-        own, which knows no expectation, their mean over :data:`DRAWS` draws, the same in every call."""
+        own, which knows no expectation, their mean over 20 draws, the same in every call."""
         if self.own_guide is not None:
             with torch.random.fork_rng():
                 seed_torch(0, self.device)

@@ -48,6 +48,7 @@ class Representation(nn.Module):
         self.of_item = FeatureAttention(matrix.dim, layers, dropout)
 
     def forward(self, batch: Batch) -> Tensor:
+        """``[G, C, layers[-1]]``."""
         row, column = self.matrix(batch)
         return self.of_user(row) * self.of_item(column)
 
@@ -61,6 +62,7 @@ class Matching(nn.Module):
         self.of_both = FeatureAttention(2 * matrix.dim, layers, dropout)
 
     def forward(self, batch: Batch) -> Tensor:
+        """``[G, C, layers[-1]]``."""
         return self.of_both(torch.cat(self.matrix(batch), dim=-1))
 
 

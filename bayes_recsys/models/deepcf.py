@@ -26,6 +26,7 @@ class RowTimesColumn(nn.Module):
         self.of_item = tower(matrix.dim, layers)
 
     def forward(self, batch: Batch) -> Tensor:
+        """``[G, C, layers[-1]]``."""
         row, column = self.matrix(batch)
         return self.of_user(row.relu()) * self.of_item(column.relu())
 
@@ -39,6 +40,7 @@ class RowBesideColumn(nn.Module):
         self.tower = tower(2 * matrix.dim, layers)
 
     def forward(self, batch: Batch) -> Tensor:
+        """``[G, C, layers[-1]]``."""
         return self.tower(torch.cat(self.matrix(batch), dim=-1))
 
 

@@ -43,6 +43,7 @@ class Product(nn.Module):
         self.tower = nn.Identity() if tower is None else tower
 
     def forward(self, batch: Batch) -> Tensor:
+        """``[G, C, K]``, or what the tower makes of it."""
         return self.tower(self.user(batch.user)[:, None] * self.item(batch.item))
 
 
@@ -54,5 +55,6 @@ class Concatenation(nn.Module):
         self.user, self.item, self.tower = user, item, tower
 
     def forward(self, batch: Batch) -> Tensor:
+        """``[G, C, D]``."""
         user, item = self.user(batch.user)[:, None], self.item(batch.item)
         return self.tower(torch.cat([user.expand_as(item), item], dim=-1))

@@ -84,7 +84,7 @@ class ItemSimilarity(Model):
         self.use_kernel(kernel, l2)
 
     def use_kernel(self, weight: float, l2: float) -> None:
-        """Have a kernel of this weight ``κ`` and penalty, and say so in :attr:`options`
+        """Have a kernel of this weight ``κ`` and penalty, and say so in ``options``
         (:func:`~bayes_recsys.inference.kernel_choice.choose_kernel` finds what suits).
 
         Raises:
@@ -126,7 +126,7 @@ class ItemSimilarity(Model):
 
     @torch.no_grad()
     def contributions(self, user: Tensor, item: Tensor, weights: Tensor | None = None) -> Tensor:
-        """What each choice contributes to a logit: with :attr:`item_bias` they add up to it.
+        """What each choice contributes to a logit: with ``item_bias`` they add up to it.
 
         Args:
             user: User codes, ``[G]``.

@@ -156,7 +156,7 @@ class Attended:
 
     @property
     def mask(self) -> Tensor:
-        """The same as a table, the shape of the latent site: ``[G, C, L]``, or ``[G, 1, L]`` with scope
+        """The same as a table of the latent site's shape, ``[G, C, L]``, or ``[G, 1, L]`` with scope
         ``"user"``."""
         return self.present.mask
 

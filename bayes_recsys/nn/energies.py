@@ -22,11 +22,13 @@ class Dot(nn.Module):
     """
 
     def forward(self, query: Tensor, key: Tensor) -> Tensor:
+        """All with all, ``[.., C, L]``."""
         if query.ndim == key.ndim == 3:
             return torch.bmm(query, key.mT)
         return query @ key.mT
 
     def paired(self, query: Tensor, key: Tensor) -> Tensor:
+        """Each with its own, ``[..]``."""
         return (query * key).sum(-1)
 
 
@@ -47,12 +49,14 @@ class Prod(nn.Module):
         self.outer = nn.Linear(hidden, 1, bias=False)
 
     def forward(self, query: Tensor, key: Tensor) -> Tensor:
+        """All with all, ``[.., C, L]``."""
         rows = query.unsqueeze(-2) * self.inner.weight  # [.., C, H, K]
         blocks = rows.reshape(-1, *rows.shape[-3:]), key.reshape(-1, *key.shape[-2:])
         energy = _ProdLayer.apply(*blocks, self.inner.bias, self.outer.weight[0])
         return energy.view(*query.shape[:-1], key.shape[-2])
 
     def paired(self, query: Tensor, key: Tensor) -> Tensor:
+        """Each with its own, ``[..]``."""
         return self.outer(self.inner(query * key).relu()).squeeze(-1)
 
 
@@ -73,6 +77,7 @@ class Concat(nn.Module):
         self.outer = nn.Linear(hidden, 1, bias=False)
 
     def forward(self, query: Tensor, key: Tensor) -> Tensor:
+        """All with all, ``[.., C, L]``."""
         of_query, of_key = self.inner.weight.chunk(2, dim=1)
         query = query @ of_query.mT + self.inner.bias  # [.., C, H]
         key = of_key @ key.mT  # [.., H, L]
@@ -81,6 +86,7 @@ class Concat(nn.Module):
         return energy.view(*query.shape[:-1], key.shape[-1])
 
     def paired(self, query: Tensor, key: Tensor) -> Tensor:
+        """Each with its own, ``[..]``."""
         return self.outer(self.inner(torch.cat([query, key], dim=-1)).relu()).squeeze(-1)
 
 

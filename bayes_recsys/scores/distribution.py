@@ -199,6 +199,7 @@ class Score(TorchDistribution):
         super().__init__(log_mean.shape, validate_args=validate_args)
 
     def expand(self, batch_shape, _instance=None) -> Score:
+        """The same of another batch shape, as PyTorch's distributions."""
         new = self._get_checked_instance(Score, _instance)
         new.log_mean, new.family = self.log_mean.expand(batch_shape), self.family
         super(Score, new).__init__(torch.Size(batch_shape), validate_args=False)

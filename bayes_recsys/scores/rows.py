@@ -52,6 +52,7 @@ class ScoreRows(TorchDistribution):
         return PositiveScores(self.present)
 
     def expand(self, batch_shape, _instance=None) -> ScoreRows:
+        """The same of another batch shape, as PyTorch's distributions."""
         new = self._get_checked_instance(ScoreRows, _instance)
         new.score, new.present = self.score.expand((*batch_shape, *self.event_shape)), self.present
         super(ScoreRows, new).__init__(
