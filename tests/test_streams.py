@@ -143,7 +143,7 @@ def test_batches_and_users_have_other_draws(histories, split, monkeypatch):
     """Each step of training draws anew, and so does each user of a posterior."""
     seeds = []
     monkeypatch.setattr(
-        "bayes_recsys.inference.fitting.torch_seed",
+        "bayes_recsys.inference.epochs.torch_seed",
         lambda *what: (seeds.append(what), torch_seed(*what))[1],
     )
     model = br.models.BAMF(histories, embedding_dim=8)

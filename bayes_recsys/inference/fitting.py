@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import math
-import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -30,9 +27,10 @@ from bayes_recsys.inference.checks import (
     take_guide,
     warn_of_collapse,
 )
+from bayes_recsys.inference.epochs import has_ended, measure, train_epoch
 from bayes_recsys.inference.objective import Objective
 from bayes_recsys.inference.optimizer import make_optimizer, tables_of
-from bayes_recsys.inference.options import LOSS, Training
+from bayes_recsys.inference.options import Training
 from bayes_recsys.inference.progress import Progress
 from bayes_recsys.inference.result import Fit
 from bayes_recsys.inference.state import State
@@ -40,11 +38,7 @@ from bayes_recsys.inference.training_batches import differs_by_target, training_
 from bayes_recsys.memory import check_memory, memory_kept
 from bayes_recsys.models.base import Model
 from bayes_recsys.models.own_guide import Guide
-from bayes_recsys.streams import seed_torch, torch_seed
-from bayes_recsys.threads import ahead, one_thread
-
-# What helps where numbers grow beyond all bounds.
-ADVICE = "lower learning_rate, raise weight_decay, or make energies smaller (tau, embedding_dim)"
+from bayes_recsys.threads import one_thread
 
 
 def fit(
@@ -149,11 +143,11 @@ def fit(
         reports = [show, *([*callbacks, *kept] if group.first else [])]
         try:
             check_sites(model, first.to(model.device))
-            while state.stopped is None and not _has_ended(state, training):
+            while state.stopped is None and not has_ended(state, training):
                 with one_thread() as threads:
-                    _train_epoch(state, objective, training, batches, reports, threads, group)
+                    train_epoch(state, objective, training, batches, reports, threads, group)
                 state.stopped = group.agreed(state.stopped)
-                _measure(state, training, split, held_out, reports, group)
+                measure(state, training, split, held_out, reports, group)
                 state.stopped = group.agreed(state.stopped)
             if checkpoint is not None and group.first:
                 checkpoint.write(state)
@@ -205,97 +199,3 @@ def _shared(
     # Each adds the whole penalty.
     objective = replace(objective, penalty=objective.penalty / group.size)
     return replace(batches, share=(group.rank, group.size)), objective
-
-
-def _train_epoch(
-    state: State,
-    objective: Objective,
-    training: Training,
-    batches: TrainingBatches,
-    reports: Sequence[Callable[[State], None]],
-    threads: int,
-    group: Group = Group(),
-) -> None:
-    """What is left of one pass over the positives."""
-    model, number = state.model.train(), state.epoch + 1
-    trained = [p for p in model.parameters() if p.requires_grad]
-    n_pairs = len(batches.positives.values) * (1 + (batches.negatives or 0))
-    for batch in ahead(batches.epoch(number, start=state.position), threads):
-        started = time.perf_counter()
-        keys = (number, state.position) if group.first else (number, state.position, group.rank)
-        seed_torch(torch_seed("scores", training.seed, *keys), training.device)
-        # Pyro's checks of shapes and supports cost memory passes: the first batch has them.
-        with pyro.validation_enabled(number == 1 and not state.position):
-            now, loss = state.epoch + state.position / batch.scale, 0.0
-            if group.size == 1 or batch.mask.any():
-                with _in_words(number, state.position):
-                    loss = objective.loss_and_grads(model, batch.to(model.device), now, per=n_pairs)
-        stops = state.stopped is not None or group.interrupted
-        loss, stops = group.add_up(trained, [loss, float(stops)])
-        if stops:  # in any of several processes: here all of them meet
-            state.optimizer.zero_grad()
-            return
-        if not math.isfinite(loss):
-            raise FloatingPointError(
-                f"the loss is {loss} in epoch {number}, batch {state.position + 1}: {ADVICE}"
-            )
-        state.optimizer.step()
-        state.optimizer.zero_grad()
-        state.step(loss, time.perf_counter() - started)
-        for report in reports:
-            report(state)
-        if group.size == 1:
-            state.stopped = group.agreed(state.stopped)
-            if state.stopped is not None:
-                return
-    if not all(parameter.isfinite().all() for parameter in trained):
-        raise FloatingPointError(f"parameters are no longer finite after epoch {number}: {ADVICE}")
-
-
-@contextmanager
-def _in_words(number: int, position: int) -> Iterator[None]:
-    """Pyro's check of a first batch names a tensor that is not finite, and prints all of it."""
-    try:
-        yield
-    except ValueError as error:
-        if "invalid values" not in str(error):
-            raise
-        what = str(error).split(" (Tensor")[0].removeprefix("Expected ")
-        raise FloatingPointError(
-            f"{what} of a site is not finite, or out of range, in epoch {number}, batch {position + 1}: {ADVICE}"
-        ) from error
-
-
-def _measure(
-    state: State,
-    training: Training,
-    split: Split,
-    held_out: HeldOutLoss,
-    reports: Sequence[Callable[[State], None]],
-    group: Group,
-) -> None:
-    """End an epoch: rank, note, report."""
-    if state.stopped is not None:  # within the epoch, by a callback
-        return
-    monitor, number = training.monitor, state.epoch + 1
-    started, value, nll = time.perf_counter(), math.nan, math.nan
-    with state.measured():
-        if number % monitor.every == 0 or number == training.max_epochs:
-            nll = held_out.measure(state.model, group)
-            is_it = monitor.metric == LOSS and monitor.part == "validation"
-            value = nll if is_it else monitor.measure(state.model, split, training.seed, group)
-        measured = {"held_out_nll": nll, monitor.name: value}
-        measured["measuring"] = time.perf_counter() - started
-        state.finish_epoch(measured, monitor.score(value))
-    for report in reports:
-        report(state)
-
-
-def _has_ended(state: State, training: Training) -> bool:
-    """Note why there is no further epoch, if so."""
-    measured = state.rows and not math.isnan(state.rows[-1][training.monitor.name])
-    if measured and state.epoch - state.best_epoch >= training.patience:
-        state.stopped = "patience"
-    elif state.epoch >= training.max_epochs:
-        state.stopped = "epochs"
-    return state.stopped is not None
