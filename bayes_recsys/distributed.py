@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import signal
 import threading
 from collections.abc import Iterable, Iterator
@@ -19,13 +20,16 @@ from torch import Tensor
 @contextmanager
 def launched() -> Iterator[bool]:
     """Within, whether ``torchrun`` started this process as one of a group, which it then has joined; all but
-    the first print nothing."""
+    the first print nothing, and ``"cuda"`` is a GPU of its own for each where there are as many."""
     if not (dist.is_available() and dist.is_torchelastic_launched()):
         yield False
         return
     # Long, as the others wait while the first one writes; one that died is noticed at once.
     dist.init_process_group(timeout=timedelta(days=1))
     try:
+        local = int(os.environ["LOCAL_RANK"])
+        if torch.cuda.is_available() and local < torch.cuda.device_count():
+            torch.cuda.set_device(local)  # what "cuda" means here, and to torch's messages
         with nullcontext() if dist.get_rank() == 0 else redirect_stdout(io.StringIO()):
             yield True
         dist.barrier()  # who leaves first would end the messages of who has not

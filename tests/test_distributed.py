@@ -13,16 +13,37 @@ from bayes_recsys.inference import fitting
 
 SCRIPT = """
 import os, signal, sys
+import pyro
+import pyro.poutine as poutine
 import torch
 import torch.distributed as dist
 import bayes_recsys as br
 from bayes_recsys.inference import fitting
+from bayes_recsys.scores.rows import ScoreRows
+from pyro.nn import PyroModule
 
 def gradient_descent(model, objective, training):
     # Adam would make much of what rounding makes of a gradient of zero.
     for one in fitting.tables_of(model):
         one.sparse = training.sparse
     return torch.optim.SGD(model.parameters(), lr=3.0)
+
+class Levelled(PyroModule):
+    def __init__(self, model):
+        super().__init__()
+        self.of = [model]
+        self.level = torch.nn.Parameter(torch.randn(()))
+
+    def forward(self, batch):
+        site = self.of[0].attend(batch)["user_attention"]
+        scores = br.LogNormal(0.5).distribution(site.energy + self.level)
+        with (
+            poutine.scale(scale=batch.scale),
+            pyro.plate("block", len(batch.user), dim=-2),
+            poutine.scale(scale=batch.share[:, None]),
+            pyro.plate("user_attention_candidate", site.present.n_rows, dim=-1),
+        ):
+            return pyro.sample("user_attention", ScoreRows(scores, site.present))
 
 def train(name, distributed):
     options = {
@@ -31,6 +52,7 @@ def train(name, distributed):
         "both": {"history": "both"},
         "sparse": {"user_scores": br.Point()},
         "interrupted": {},
+        "guided": {},
     }[name]
     data = br.data.synthetic(n_users=60, n_items=80, length=(10, 20), seed=1).interactions
     split = br.data.split(data, seed=1)
@@ -38,7 +60,10 @@ def train(name, distributed):
     model = br.models.BAMF(br.data.histories(split), embedding_dim=8, **options)
     sparse = name == "sparse"
     objective = br.Objective(penalty=0.0 if sparse else 0.1)
-    training = br.Training(max_epochs=2, pairs=300, sparse=sparse, distributed=distributed)
+    # Of point and sparse some batches have a single block, and one process none.
+    pairs = 120 if name in ("point", "sparse") else 300
+    training = br.Training(max_epochs=2, pairs=pairs, sparse=sparse, distributed=distributed)
+    guide = Levelled(model) if name == "guided" else None
 
     def interrupt(state):
         if name == "interrupted" and (state.epoch, state.position) == (1, 2):
@@ -46,7 +71,9 @@ def train(name, distributed):
 
     if name in ("point", "sparse"):
         fitting.make_optimizer = gradient_descent
-    fit = br.fit(model, split, objective, training, callbacks=[interrupt], progress=False)
+    fit = br.fit(
+        model, split, objective, training, guide=guide, callbacks=[interrupt], progress=False
+    )
     found = br.evaluate(model, split, distributed=distributed)
     return {
         "weights": model.state_dict(), "loss": fit.history["loss"].tolist(), "stopped": fit.stopped,
@@ -69,7 +96,7 @@ dist.destroy_process_group()
 """
 # One worker for all, as they share what two processes did.
 pytestmark = pytest.mark.xdist_group("distributed")
-NAMES = ("both", "random", "interrupted", "point", "sparse")
+NAMES = ("both", "random", "interrupted", "guided", "point", "sparse")
 
 
 @pytest.fixture(scope="module")

@@ -6,17 +6,16 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass, field, replace
 from itertools import product
-from numbers import Real
 from typing import Any
 
 import torch
-from pyro.infer import Trace_ELBO
 
 from bayes_recsys.baselines import BPRMF, EASE, IALS, SLIM, ItemKNN, Popularity
 from bayes_recsys.data.history import MAX_LENGTH, Histories, histories
 from bayes_recsys.data.splits import Split
 from bayes_recsys.evaluation.ranking import Scorer
 from bayes_recsys.inference.checks import CollapseWarning
+from bayes_recsys.inference.description import estimator
 from bayes_recsys.inference.fitting import fit
 from bayes_recsys.inference.kernel_choice import PENALTIES, WEIGHTS, choose_kernel
 from bayes_recsys.inference.objective import Objective
@@ -110,19 +109,12 @@ class Setting:
                 "kl_weight": to_record(objective.kl_weight),
                 "kl_reduction": objective.kl_reduction,
                 "penalty": objective.penalty,
-                "elbo": _estimator(objective),
+                "elbo": estimator(objective),
             },
             "training": to_record(self.training),
             "max_length": self.max_length,
             "kernels": list(self.kernels),
         }
-
-
-def _estimator(objective: Objective) -> dict[str, Any]:
-    """Pyro's estimator by its name and its numbers."""
-    elbo = Trace_ELBO() if objective.elbo is None else objective.elbo
-    numbers = {name: value for name, value in vars(elbo).items() if isinstance(value, Real)}
-    return {"class": type(elbo).__name__, **numbers}
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import pickle
 from collections.abc import Mapping
@@ -10,15 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pyro.infer import Trace_ELBO
 
 from bayes_recsys.arguments import check_whole
 from bayes_recsys.data.splits import Split
+from bayes_recsys.inference.description import described
 from bayes_recsys.inference.objective import Objective
 from bayes_recsys.inference.options import Training
 from bayes_recsys.inference.state import State
 from bayes_recsys.models.base import Model
-from bayes_recsys.records import to_record
 from bayes_recsys.storage import write_whole
 
 FORMAT = "bayes_recsys checkpoint 1"
@@ -64,28 +62,13 @@ class Checkpoint:
             raise TypeError(f"path must be that of a file, not {path!r}")
         check_whole("every", every)
         self.path, self.every = Path(path), every
-        self.about: dict[str, Any] = {}
+        self.about: dict[str, str] = {}
 
     def describe(
         self, model: Model, split: Split, objective: Objective, training: Training
     ) -> None:
         """Note what the run is of."""
-        options = {f"model option {k}": str(v) for k, v in model.options.values.items()}
-        elbo = objective.elbo or Trace_ELBO()
-        weighed = objective.kl_weight
-        self.about = {
-            "data": str(split.interactions),
-            "split": _digest(split),
-            "history": hashlib.sha256(model.histories.history.values.numpy().tobytes()).hexdigest(),
-            "model": type(model).__name__,
-            **options,
-            "likelihood": str(objective.likelihood),
-            "kl_weight": getattr(weighed, "__qualname__", str(weighed)),
-            "kl_reduction": objective.kl_reduction,
-            "penalty": str(objective.penalty),
-            "elbo": f"{type(elbo).__name__} of {elbo.num_particles}",
-            **{k: str(v) for k, v in to_record(training).items() if k not in FREE},
-        }
+        self.about = described(model, split, objective, training, free=FREE)
 
     def load(self) -> Mapping[str, Any] | None:
         """The state of a :class:`~bayes_recsys.inference.state.State`; nothing if there is no file.
@@ -96,7 +79,9 @@ class Checkpoint:
         if not self.path.exists():
             return None
         try:
-            kept = torch.load(io.BytesIO(self.path.read_bytes()), weights_only=True)
+            kept = torch.load(
+                io.BytesIO(self.path.read_bytes()), map_location="cpu", weights_only=True
+            )
             right = kept["format"] == FORMAT
             about, state = kept["about"], kept["state"]
         except pickle.UnpicklingError:
@@ -136,13 +121,3 @@ class Checkpoint:
         torch.save({"format": FORMAT, "about": self.about, "state": state.state_dict()}, file)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(self.path, file.getvalue())
-
-
-def _digest(split: Split) -> str:
-    """Of who has what in which part."""
-    digest = hashlib.sha256()
-    for part in ("train", "validation", "leave_one_out"):
-        rows = split.items_by_user(part)
-        for tensor in (rows.offsets, rows.values):
-            digest.update(tensor.numpy().tobytes())
-    return digest.hexdigest()

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pyro
 
@@ -19,6 +20,8 @@ from bayes_recsys.inference.state import State
 from bayes_recsys.streams import seed_torch, torch_seed
 from bayes_recsys.threads import ahead
 
+# What blocks of no process are counted: Pyro refuses a scale of 0.
+NOTHING = 1e-30
 # What helps where numbers grow beyond all bounds.
 ADVICE = "lower learning_rate, raise weight_decay, or make energies smaller (tau, embedding_dim)"
 
@@ -42,10 +45,13 @@ def train_epoch(
         seed_torch(torch_seed("scores", training.seed, *keys), training.device)
         # Pyro's checks of shapes and supports cost memory passes: the first batch has them.
         with pyro.validation_enabled(number == 1 and not state.position):
-            now, loss = state.epoch + state.position / batch.scale, 0.0
-            if group.size == 1 or batch.mask.any():
-                with _in_words(number, state.position):
-                    loss = objective.loss_and_grads(model, batch.to(model.device), now, per=n_pairs)
+            now = state.epoch + state.position / batch.scale
+            if not batch.mask.any():  # it has fewer blocks than there are processes
+                batch = replace(batch, scale=batch.scale * NOTHING)
+            with _in_words(number, state.position):
+                loss = objective.loss_and_grads(
+                    model, batch.to(model.device), now, per=n_pairs, processes=group.size
+                )
         stops = state.stopped is not None or group.interrupted
         loss, stops = group.add_up(trained, [loss, float(stops)])
         if stops:  # in any of several processes: here all of them meet

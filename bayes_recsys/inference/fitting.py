@@ -27,6 +27,7 @@ from bayes_recsys.inference.checks import (
     take_guide,
     warn_of_collapse,
 )
+from bayes_recsys.inference.description import described
 from bayes_recsys.inference.epochs import has_ended, measure, train_epoch
 from bayes_recsys.inference.objective import Objective
 from bayes_recsys.inference.optimizer import make_optimizer, tables_of
@@ -121,14 +122,17 @@ def fit(
     )
     first = next(batches.epoch(1))
     group = Group.of(training.distributed)
-    if group.size > 1:
-        batches, objective = _shared(group, model, batches, objective, training)
-    take_guide(model, guide, first.to(model.device))
+    with torch.random.fork_rng():
+        take_guide(model, guide, first.to(model.device))
     model.to(training.device)
+    if group.size > 1:
+        _start_alike(group, model, split, objective, training)
     averaged = AveragedWeights(model, training.averaging) if training.averaging else None
     state = State(model, make_optimizer(model, objective, training), averaged)
     if resume is not None:
         _go_on(state, resume, training)
+    if group.size > 1:
+        batches = _shared(group, state, batches)
     with (
         torch.random.fork_rng(),
         memory_kept(),
@@ -180,10 +184,10 @@ def _end(state: State) -> None:
     state.model.cpu().eval()
 
 
-def _shared(
-    group: Group, model: Model, batches: TrainingBatches, objective: Objective, training: Training
-) -> tuple[TrainingBatches, Objective]:
-    """This process's share of batches and penalty, once all have the first one's weights.
+def _start_alike(
+    group: Group, model: Model, split: Split, objective: Objective, training: Training
+) -> None:
+    """Give all processes the weights of the first one.
 
     Raises:
         ValueError: The processes were given different tasks, or an estimator that is no sum over blocks.
@@ -192,10 +196,15 @@ def _shared(
         raise ValueError(
             "RenyiELBO weighs whole batches, which processes cannot share; use another"
         )
-    data = f"{len(batches.positives.values)} positives, {model.histories}"
-    group.start_alike(
-        model.parameters(), f"{data}, {type(model).__name__}, {objective}, {training}"
-    )
-    # Each adds the whole penalty.
-    objective = replace(objective, penalty=objective.penalty / group.size)
-    return replace(batches, share=(group.rank, group.size)), objective
+    said = described(model, split, objective, training, free=("device",))
+    group.start_alike(model.parameters(), "; ".join(f"{k}: {v}" for k, v in said.items()))
+
+
+def _shared(group: Group, state: State, batches: TrainingBatches) -> TrainingBatches:
+    """This process's share of batches, once all are known to be at the same step.
+
+    Raises:
+        ValueError: They are not: what a run goes on from is not there for all.
+    """
+    group.start_alike((), f"from epoch {state.epoch}, batch {state.position} on")
+    return replace(batches, share=(group.rank, group.size))

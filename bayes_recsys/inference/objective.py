@@ -92,15 +92,23 @@ class Objective:
         return float(self.kl_weight) if isinstance(self.kl_weight, Real) else self.kl_weight(now)
 
     def loss_and_grads(
-        self, model: Model, batch: Batch, now: float = 0.0, *, per: float = 1.0
+        self,
+        model: Model,
+        batch: Batch,
+        now: float = 0.0,
+        *,
+        per: float = 1.0,
+        processes: int = 1,
     ) -> float:
         """An estimate of the objective from one batch, ``per`` so many units (pairs, say); its
         gradients are added to the parameters'.
 
-        The model must have the objective's likelihood, which ``fit`` gives it.
+        The model must have the objective's likelihood, which ``fit`` gives it. Of so many ``processes``, whose
+        estimates will be added up, each has its own blocks of the batch, and an equal share of what is of no block.
         """
         if per != 1:
             batch = replace(batch, scale=batch.scale / per)
+        per = per * processes
         with Tempered(self.weight(now), self.kl_reduction, per=per):
             loss = (self.elbo or Trace_ELBO()).loss_and_grads(model.model, model.guide, batch)
         if self.penalty:
