@@ -40,7 +40,9 @@ def main() -> None:
         history_dropout=0.7,
         seed=options.seed,
     )
-    br.fit(model, split, br.Objective(br.Softmax()), training)
+    fit = br.fit(model, split, br.Objective(br.Softmax()), training)
+    if fit.stopped == "interrupted":
+        raise KeyboardInterrupt
     tried = br.inference.choose_kernel(model, split)
     print(f"\nThe kernel, by the validation part:\n{tried.round(4).to_string(index=False)}\n")
     br.save_model(model, options.out / "model")
@@ -81,7 +83,7 @@ def explain(model: br.models.ItemSimilarity, name: str) -> None:
 if __name__ == "__main__":
     try:
         main()
-    except (br.data.DataError, ValueError, OSError, MemoryError) as error:
+    except (br.data.DataError, ValueError, FloatingPointError, OSError, MemoryError) as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         sys.exit("interrupted")

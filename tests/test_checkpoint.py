@@ -4,12 +4,15 @@ import os
 import signal
 import subprocess
 import sys
+from functools import partial
 
 import pytest
 import torch
+from pyro.infer import TraceMeanField_ELBO
 
 import bayes_recsys as br
 from bayes_recsys.inference import Checkpoint, CheckpointError
+from bayes_recsys.inference.description import described
 from tests.test_state import same_weights
 
 SCORES = br.Scores(br.Weibull("amortised"), scope="interaction")
@@ -112,6 +115,34 @@ def test_it_can_be_made_longer(histories, split, tmp_path):
     ended = fit(histories, split, training=longer, checkpoint=Checkpoint(tmp_path / "run.pt"))
     assert len(ended.history) == 6
     assert same_weights(ended.model, fit(histories, split, training=longer).model)
+
+
+def test_one_of_a_gpu_goes_on_elsewhere(histories, split, straight, tmp_path, monkeypatch):
+    """Its tensors say that they were on a device which is not here."""
+
+    def stop(state):
+        state.stopped = "asked to" if state.epoch == 2 else None
+
+    keep = Checkpoint(tmp_path / "run.pt")
+    monkeypatch.setattr("torch.serialization.location_tag", lambda storage: "cuda:7")
+    fit(histories, split, checkpoint=keep, callbacks=[stop])
+    monkeypatch.undo()
+    with pytest.raises(RuntimeError, match="CUDA"):
+        torch.load(keep.path, weights_only=True)
+    assert same_weights(fit(histories, split, checkpoint=keep).model, straight.model)
+
+
+def test_a_run_is_described_without_the_addresses_of_what_it_is_made_of(histories, split):
+    """Which are other ones in another process."""
+
+    class Rising:
+        def __call__(self, time):
+            return 1.0
+
+    model = br.models.GMF(histories)
+    for weight in (Rising(), partial(Rising(), 1.0), Rising().__call__, lambda time: 1.0):
+        objective = br.Objective(kl_weight=weight, elbo=TraceMeanField_ELBO())
+        assert "0x" not in str(described(model, split, objective, TRAINING))
 
 
 @pytest.mark.parametrize(

@@ -45,6 +45,14 @@ def test_one_seed_is_the_paired_t_test_of_scipy():
     assert row["p"] == pytest.approx(test.pvalue, abs=0.02)
 
 
+def test_degrees_of_freedom_are_no_fewer_than_the_fewer():
+    rng = np.random.default_rng(0)
+    for n_seeds, n_users in ((3, 4), (5, 20), (4, 2)):
+        found = [crossed_mean(rng.normal(size=(n_seeds, n_users)))[2] for _ in range(500)]
+        assert min(found) >= min(n_seeds, n_users) - 1
+        assert max(found) <= n_seeds * n_users
+
+
 def test_the_standard_error_of_two_crossed_samples_is_that_of_repeating_them():
     """Over many such studies the mean of the estimated variance is the variance of the mean."""
     rng = np.random.default_rng(0)

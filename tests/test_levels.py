@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from sklearn.exceptions import ConvergenceWarning
 
 import bayes_recsys as br
 from bayes_recsys.evaluation.levels import UserLevels, _Pairs
@@ -129,6 +130,22 @@ def test_they_mend_probabilities_and_leave_lists(fitted):
     assert torch.equal(drawn[:, 1:], levels.draw_logits(user[1:], item[1:]))
 
 
+def test_where_it_starts_makes_no_difference(fitted, monkeypatch):
+    """Not even where logits say next to nothing, as of a model that was not trained."""
+    split, _ = fitted
+    torch.manual_seed(1)
+    model = br.models.BAMF(br.data.histories(split), embedding_dim=8)
+    found = []
+    for stride in (4.0, 128.0):
+        monkeypatch.setattr("bayes_recsys.evaluation.levels.LONGEST", stride)
+        found.append(UserLevels(br.Posterior(model, draws=2), split))
+    np.testing.assert_allclose(found[0].mean, found[1].mean, atol=0.05)
+    np.testing.assert_allclose(found[0].covariance, found[1].covariance, atol=0.05)
+    monkeypatch.setattr("bayes_recsys.evaluation.levels.CYCLES", 1)
+    with pytest.warns(ConvergenceWarning, match="still moves after 1 cycles"):
+        UserLevels(model, split)
+
+
 def test_refuses(fitted, monkeypatch):
     split, model = fitted
     monkeypatch.setattr("bayes_recsys.evaluation.levels.TENSORS", 10**12)
@@ -136,8 +153,14 @@ def test_refuses(fitted, monkeypatch):
         UserLevels(model, split)
     with pytest.raises(ValueError, match="judged by"):
         UserLevels(model, split, part="test")
+    with pytest.raises(ValueError, match=r"not 'valid'"):
+        UserLevels(model, split, part="valid")
     with pytest.raises(TypeError, match="split"):
         UserLevels(model, "split")
+    whole = br.models.BAMF(model.histories)
+    whole.likelihood = br.Bernoulli(negatives=None)
+    with pytest.raises(ValueError, match="sampled negatives"):
+        UserLevels(whole, split)
     pairwise = br.models.BAMF(model.histories)
     pairwise.likelihood = br.BradleyTerry()
     with pytest.raises(TypeError, match="BradleyTerry"):

@@ -90,6 +90,11 @@ def test_what_contradicts_is_refused(split, histories):
     sparse, dense = br.Training(max_epochs=1, sparse=True), br.Training(max_epochs=1)
     with pytest.raises(ValueError, match="penalty= is on all"):
         br.fit(model, split, br.Objective(penalty=0.1), sparse, progress=False)
+    for table in (model.user, model.item, model.history):
+        table.requires_grad_(False)
+    with pytest.raises(ValueError, match="the model trains none"):
+        br.fit(model, split, training=sparse, progress=False)
+    model.requires_grad_(True)
     stops = Stops(1, 1)
     br.fit(model, split, training=dense, callbacks=[stops], progress=False)
     with pytest.raises(ValueError, match="sparse=False"):

@@ -88,6 +88,9 @@ def test_a_module_is_trained_and_drawn_from(split, histories):
     assert len(br.recommend(fit.model, ["3"], k=3)) == 3
     assert br.to_arviz(model, ["3"], draws=10).posterior.sizes["draw"] == 10
     assert 0 < br.predictive_nll(br.Posterior(model, draws=3), split).mean() < 2
+    dropping = make(br.models.BAMF, histories, dropout=0.5)
+    dropping.own_guide = Shifted(dropping)
+    assert (br.MCDropout(dropping, draws=5).draw_logits(user, item).std(0) > 0).all()
     with pytest.raises(br.models.ModelFolderError, match="a guide of your own is code"):
         br.save_model(model, "model")
     with pytest.raises(ValueError, match="amortised guide alone"):

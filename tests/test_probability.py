@@ -19,7 +19,21 @@ from bayes_recsys.evaluation import (
     recalibrated,
     reliability,
 )
+from bayes_recsys.posterior.predictive import Predictive
 from tests.conftest import make
+
+
+class Sure(Predictive):
+    """That every item is chosen, in both draws."""
+
+    def __init__(self, model):
+        self.model = model
+
+    def draw_logits(self, user, item):
+        return torch.full((2, *item.shape), 40.0)
+
+    def score(self, user, item):
+        return self.draw_logits(user, item)[0]
 
 
 def codes(histories, ids):
@@ -119,6 +133,10 @@ class TestPredictedPairs:
         p, y = pairs["probability"], pairs["label"]
         expected = np.log(np.where(y == 1, p, 1 - p))
         np.testing.assert_allclose(pairs["log_likelihood"], expected, rtol=1e-6)
+        sure = predicted_pairs(Sure(make(br.models.GMF, histories)), split)
+        wrong = sure.loc[sure["label"] == 0, "log_likelihood"]
+        assert (wrong < -36).all()  # 1 - p is no longer told from 0
+        assert (wrong > -41).all()
         user = pairs["user"].iloc[-1]
         own = pairs["user"] == user
         assert brier(pairs)[user] == pytest.approx(brier_score_loss(y[own], p[own]))

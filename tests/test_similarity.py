@@ -1,5 +1,7 @@
 """Item-item attention: its kernel against linear algebra of its own, its logits against sums."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -121,10 +123,34 @@ class TestModel:
         ]
         made[1].load_state_dict(made[0].state_dict())
         batch = br.data.candidates(histories, torch.tensor([3]), torch.tensor([[1, 2, 3]]))
-        in_training = [model.train().expected_logits(batch) for model in made]
-        in_use = [model.eval().expected_logits(batch) for model in made]
-        torch.testing.assert_close(*in_training)
-        assert not torch.allclose(*in_use)
+        seen = replace(batch, label=torch.tensor([[1.0, 0.0, 0.0]]))
+        torch.testing.assert_close(*(model.expected_logits(seen) for model in made))
+        assert not torch.allclose(*(model.expected_logits(batch) for model in made))
+
+    def test_exact_scores_are_of_what_training_observes(self, split, histories):
+        """There is no kernel in it; in what they predict there is."""
+        made = [
+            br.models.ItemSimilarity(histories, embedding_dim=4, kernel=kernel)
+            for kernel in (0.0, 5.0)
+        ]
+        made[1].load_state_dict(made[0].state_dict())
+        exact = [
+            br.inference.hmc(model, split, ["3"], draws=5, warmup=5, progress=False)
+            for model in made
+        ]
+        torch.testing.assert_close(*(one.scores[3] for one in exact))
+        asked = torch.tensor([3]), torch.tensor([[1, 2, 3]])
+        assert not torch.allclose(*(one.draw_logits(*asked) for one in exact))
+
+    def test_the_kernel_is_made_once_for_all_threads(self, histories, monkeypatch):
+        made, make = [], ItemKernel._make
+        monkeypatch.setattr(
+            ItemKernel, "_make", lambda self: (made.append(1), time.sleep(0.1), make(self))[2]
+        )
+        kernel = ItemKernel(histories.audience, histories.n_users, 10.0)
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(kernel.tables, ["cpu"] * 4))
+        assert len(made) == 1
 
     def test_learns_is_saved_and_explains(self, split, histories, tmp_path):
         torch.manual_seed(0)

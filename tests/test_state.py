@@ -263,6 +263,8 @@ def test_what_is_no_state_of_this_run_is_refused(histories, split):
         fit(histories, split, resume="state.pt")
     stops = Stops(3, 1)
     fit(histories, split, callbacks=[stops])
+    with pytest.raises(ValueError, match="one averages its weights"):
+        fit(histories, split, replace(TRAINING, average=0.0), resume=stops.kept)
     other = br.Training(max_epochs=4, monitor=br.Monitor("recall", k=20))
     with pytest.raises(ValueError, match="not monitored by recall@20"):
         fit(histories, split, other, resume=stops.kept)

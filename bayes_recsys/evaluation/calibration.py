@@ -6,6 +6,8 @@ users count alike.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pandas as pd
 from scipy.special import expit, logit
@@ -86,14 +88,23 @@ def calibration_error(pairs: pd.DataFrame) -> float:
         >>> calibration_error(right.assign(probability=p**2)) > 0.1
         True
     """
+    error = smooth_error()
+    return float(error(pairs["probability"].to_numpy(), pairs["label"].to_numpy(float)))
+
+
+def smooth_error() -> Callable[[np.ndarray, np.ndarray], float]:
+    """The library's own, of probabilities and labels.
+
+    Raises:
+        ModuleNotFoundError: The library is absent.
+    """
     try:
         import relplot  # here, because it brings a plotting library along
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
             'the smooth calibration error needs relplot: pip install "bayes_recsys[calibration]"'
         ) from error
-
-    return float(relplot.smECE(pairs["probability"].to_numpy(), pairs["label"].to_numpy(float)))
+    return relplot.smECE
 
 
 def calibration_floor(pairs: pd.DataFrame, *, draws: int = 5, seed: int = 0) -> float:

@@ -34,8 +34,8 @@ def compare(
     of the mean squares of a two-way layout, and at least what users or seeds alone give. Splits of the same data
     share most of what they train on, so that seeds differ less than new data would: ``MS_seeds`` counts
     ``1 + seeds · overlap`` times (Nadeau and Bengio, "Inference for the Generalization Error", 2003). Intervals and
-    ``p`` are those of Student's t, with Satterthwaite's degrees of freedom, between those of the users and
-    those of the seeds: wide where a few seeds differ much (a bootstrap of a few seeds is far too narrow
+    ``p`` are those of Student's t, with Satterthwaite's degrees of freedom, no fewer than those of the users or
+    of the seeds, whichever are fewer: wide where a few seeds differ much (a bootstrap of a few seeds is far too narrow
     there). ``p_holm`` is adjusted for all comparisons of the table (Holm, 1979). With a single seed this is
     the paired t test over users, which says nothing about seeds. With two or three, a small ``p`` may be
     several times too small where seeds differ; give five.
@@ -130,11 +130,9 @@ def crossed_mean(values: np.ndarray, overlap: float = 0.0) -> tuple[float, float
     variance = max(users + seeds - rest, users, seeds)
     if variance == 0:
         return float(mean), 0.0, float(n_users - 1)
-    return (
-        float(mean),
-        float(variance**0.5),
-        float(variance**2 / (parts**2 / freedom.clip(1)).sum()),
-    )
+    satterthwaite = variance**2 / (parts**2 / freedom.clip(1)).sum()
+    least = min(one for one in freedom if one)
+    return float(mean), float(variance**0.5), float(max(satterthwaite, least))
 
 
 def holm(p: pd.Series) -> pd.Series:

@@ -3,29 +3,38 @@
 from __future__ import annotations
 
 import math
+import warnings
 
 import pandas as pd
 import torch
+from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from bayes_recsys.arguments import check_kind, check_whole
 from bayes_recsys.data.splits import Split
 from bayes_recsys.evaluation.probability import held_out_draws
+from bayes_recsys.evaluation.protocols import check_part
 from bayes_recsys.likelihoods import Bernoulli
 from bayes_recsys.memory import check_memory
 from bayes_recsys.models.base import Model
 from bayes_recsys.posterior.predictive import Predictive, as_predictive
 from bayes_recsys.streams import torch_seed
 
-# Alternations of users and population, Newton steps in each, and halvings of a step that goes too far.
-ROUNDS, STEPS, HALVINGS = 100, 2, 12
+# Cycles of two rounds and a leap, Newton steps in each round, and halvings of a step that goes too far.
+CYCLES, STEPS, HALVINGS = 100, 2, 12
 # The population is found when its mean and covariance move by less in a round.
 CONVERGED = 1e-4
+# Rounds that a leap is worth at most.
+LONGEST = 128.0
+# A population is no narrower, nor wider than one over it.
+NARROWEST = 1e-3
 # Tensors of all draws and pairs that a step holds at once.
 TENSORS = 8
-# Where the population starts: as the model says it, give or take.
-START_VARIANCE = (1.0, 0.25)
+# Where the population starts, as the model says it, give or take; it counts as so many users. Without, EM never ends where
+# users do not differ (Chung et al., "Weakly Informative Prior for Point Estimation of Covariance Matrices", 2015).
+COUNTS = 0.1
+START = torch.tensor([1.0, 0.25], dtype=torch.double).diag()
 
 
 class UserLevels(Predictive):
@@ -36,9 +45,12 @@ class UserLevels(Predictive):
     has a few pairs; the population ``μ, Σ``, learned from all of them, says how far these few are to be trusted (empirical
     Bayes), and what to expect of a user who has none. A user's posterior is Laplace's, its mode by Newton steps; the draws
     of the predictive are marginalised (MacKay, "The Evidence Framework Applied to Classification Networks", 1992, for both
-    steps; Platt, "Probabilistic Outputs for Support Vector Machines", 1999, for one level of all users).
+    steps; Platt, "Probabilistic Outputs for Support Vector Machines", 1999, for one level of all users). The population is
+    found by EM in leaps (Varadhan and Roland, "Simple and Globally Convergent Methods for Accelerating the Convergence of
+    Any EM Algorithm", 2008).
 
-    Lists stay as they are: ``exp(c_u)`` is positive.
+    Lists stay as they are: ``exp(c_u)`` is positive, so that no draw orders items otherwise (the mean of the draws'
+    probabilities may).
 
     Args:
         predictive: A ``Posterior``, ``DeepEnsemble``, .., or a model, fitted with ``Bernoulli``.
@@ -52,8 +64,11 @@ class UserLevels(Predictive):
 
     Raises:
         TypeError: It has no draws, or was fitted with another likelihood.
-        ValueError: The part is empty, or is the test part.
+        ValueError: The part is unknown or empty, or is the test part, or the model was fitted without negatives.
         MemoryError: The logits of the part's pairs do not fit, ``draws`` of them each.
+
+    Warns:
+        ConvergenceWarning: The population is not found: the pairs do not tell it.
 
     Example:
         >>> import bayes_recsys as br
@@ -77,6 +92,7 @@ class UserLevels(Predictive):
         self.predictive = as_predictive(predictive)
         check_kind(split, Split, "a split (data.split(..))")
         check_whole("seed", seed, least=0)
+        check_part(part)
         if part == "test":
             raise ValueError("part='test' would fit levels to what they are judged by")
         self.model, self.seed = self.predictive.model, seed
@@ -84,23 +100,45 @@ class UserLevels(Predictive):
             raise TypeError(
                 f"levels are of Bernoulli's log-odds, not of {type(self.likelihood).__name__}'s logits"
             )
+        if self.likelihood.negatives is None:
+            raise ValueError(
+                "levels are of positives beside sampled negatives: fit the model with Bernoulli(negatives=4), say"
+            )
         pairs = _Pairs.of(self.predictive, split, part, seed)
         self.pairs = pairs.count
         self.mean = torch.zeros(2, dtype=torch.double)
-        self.covariance = torch.tensor(START_VARIANCE, dtype=torch.double).diag()
+        self.covariance = START
         self._mode = self.mean.expand(len(self.pairs), 2).clone()
-        there = self.pairs > 0  # those alone say what the population is
-        for _ in range(ROUNDS):
-            for _ in range(STEPS):
-                self._mode, spread = self._newton(pairs)
-            before = self.mean, self.covariance
-            self.mean = self._mode[there].mean(0)
-            apart = self._mode[there] - self.mean
-            self.covariance = (apart[:, :, None] * apart[:, None] + spread[there]).mean(0)
-            moved = self.mean - before[0], self.covariance - before[1]
-            if max(one.abs().max() for one in moved) < CONVERGED:
+        place = _packed(self.mean, self.covariance)
+        for _ in range(CYCLES):
+            one = self._round(place, pairs)
+            two = self._round(one, pairs)
+            first, second = one - place, two - 2 * one + place
+            stride = (first.norm() / second.norm().clamp(min=1e-12)).clamp(1, LONGEST)
+            if stride * _moved(one, two) < CONVERGED:
                 break
+            place = place + 2 * stride * first + stride**2 * second
+        else:
+            warnings.warn(
+                f"the population of levels still moves after {CYCLES} cycles: the pairs say little of it, and the levels "
+                "depend on where it stopped. Fit the model, or give more held-out pairs",
+                ConvergenceWarning,
+                stacklevel=2,
+            )
+        self.mean, self.covariance = _unpacked(two)
         self._mode, self._spread = self._newton(pairs)
+
+    def _round(self, place: Tensor, pairs: _Pairs) -> Tensor:
+        """One of expectation and maximisation: users given the population, and the population given them."""
+        self.mean, self.covariance = _unpacked(place)
+        for _ in range(STEPS):
+            self._mode, spread = self._newton(pairs)
+        there = self.pairs > 0  # those alone say what the population is
+        number = COUNTS + int(there.sum())
+        mean = self._mode[there].sum(0) / number
+        apart = self._mode[there] - mean
+        total = (apart[:, :, None] * apart[:, None] + spread[there]).sum(0)
+        return _packed(mean, (total + COUNTS * (torch.outer(mean, mean) + START)) / number)
 
     def _newton(self, pairs: _Pairs) -> tuple[Tensor, Tensor]:
         """A step of every user towards the mode, and the covariance there, ``[M, 2]`` and ``[M, 2, 2]``."""
@@ -136,7 +174,7 @@ class UserLevels(Predictive):
         return drawn[..., 0] + drawn[..., 1].exp() * logits
 
     def score(self, user: Tensor, item: Tensor) -> Tensor:
-        """The predictive's own: levels change no order."""
+        """The predictive's own: of no draw do levels change the order."""
         return self.predictive.score(user, item)
 
     def table(self) -> pd.DataFrame:
@@ -152,6 +190,24 @@ class UserLevels(Predictive):
         }
         index = pd.Index(self.histories.user_ids.astype(str), name="user")
         return pd.DataFrame(columns, index)
+
+
+def _packed(mean: Tensor, covariance: Tensor) -> Tensor:
+    """As five numbers that may be any."""
+    root = torch.linalg.cholesky(covariance)
+    return torch.cat([mean, root.diagonal().log(), root[1, :1]])
+
+
+def _unpacked(place: Tensor) -> tuple[Tensor, Tensor]:
+    root = place[2:4].exp().clamp(NARROWEST, 1 / NARROWEST).diag()
+    root[1, 0] = place[4]
+    return place[:2], root @ root.T
+
+
+def _moved(one: Tensor, other: Tensor) -> float:
+    """By how much a mean or a covariance differs at most."""
+    pairs = zip(_unpacked(one), _unpacked(other), strict=True)
+    return max(float((a - b).abs().max()) for a, b in pairs)
 
 
 class _Pairs:

@@ -66,13 +66,15 @@ def predicted_pairs(
         probability = predictive.likelihood.probability(drawn).mean(0)[place]
         label = torch.zeros(item.shape, dtype=torch.bool)
         label[:, 0] = True
-        of_label = torch.where(label, probability, 1 - probability)
+        # Of a negative no smaller than what 1 - p tells apart.
+        other = (1 - probability).clamp(min=torch.finfo(probability.dtype).eps / 2)
+        of_label = torch.where(label, probability.clamp(min=SMALLEST), other)
         columns = {
             "user": split.interactions.user_ids[user],
             "item": split.interactions.item_ids[item.flatten().numpy()],
             "label": label.flatten().long().numpy(),
             "probability": probability.flatten().numpy(),
-            "log_likelihood": of_label.clamp(min=SMALLEST).log().flatten().numpy(),
+            "log_likelihood": of_label.log().flatten().numpy(),
         }
         tables.append(pd.DataFrame(columns))
     return pd.concat(tables, ignore_index=True)

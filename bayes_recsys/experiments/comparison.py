@@ -90,7 +90,8 @@ class Plan:
 
     def overlap(self, data: Interactions) -> float:
         """Test items for each training item of splits that the seeds draw; 0 where they share one."""
-        if self.split == "timeline":
+        by_time = self.split == "leave-one-out" and data.timestamp is not None
+        if self.split == "timeline" or by_time:
             return 0.0
         parts = self.held_out(data, 0)
         return len(parts.test) / len(parts.train)

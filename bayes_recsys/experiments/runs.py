@@ -13,7 +13,7 @@ import numpy as np
 from bayes_recsys.data.interactions import DataWarning
 from bayes_recsys.data.saved_split import load_split, save_split
 from bayes_recsys.data.splits import Split
-from bayes_recsys.evaluation.calibration import calibration_error
+from bayes_recsys.evaluation.calibration import calibration_error, smooth_error
 from bayes_recsys.evaluation.probability import evaluate_pairs, predicted_pairs
 from bayes_recsys.evaluation.protocols import PROTOCOLS
 from bayes_recsys.evaluation.ranking import Scorer, evaluate
@@ -90,12 +90,14 @@ def measure(way: Setting | Baseline, split: Split, seed: int, about: dict[str, A
 
     Raises:
         KeyboardInterrupt: Training was interrupted: a run cut short is no result.
+        ModuleNotFoundError: The library of the calibration error is absent.
     """
     if isinstance(way, Baseline):
         started = time.perf_counter()
         scorer: Scorer = way.fit(split, seed)
         figures = {"seconds": time.perf_counter() - started}
         return Run(about, ranked(scorer, split, seed), figures)
+    smooth_error()  # what is missing is missed before hours of training
     outcome = way.fit(split)
     scorer = outcome.model
     figures = {

@@ -120,7 +120,7 @@ class Study:
         """What is measured of a seed, now unless it is there; of popularity, how it ranks.
 
         Raises:
-            ValueError: What is there is of another study, or damaged.
+            ValueError: What is there is none of this, or damaged. (Whether it is of the same settings is for the caller to know.)
         """
         path, folder = self.out / f"{seed}.json", self.out / f"evaluations-{seed}"
         if not path.exists():

@@ -38,22 +38,20 @@ class AveragedWeights:
     @contextmanager
     def in_place(self) -> Iterator[None]:
         """The model has the averaged weights."""
-        self._swap()
+        own = [p.data for p in self.trained]
         try:
+            for parameter, averaged in zip(self.trained, self.weights, strict=True):
+                parameter.data = averaged
             yield
         finally:
-            self._swap()
+            for parameter, before in zip(self.trained, own, strict=True):
+                parameter.data = before
 
     @torch.no_grad()
     def keep(self) -> None:
         """Give the model the averaged weights for good."""
         for own, averaged in zip(self.trained, self.weights, strict=True):
             own.copy_(averaged)
-
-    @torch.no_grad()
-    def _swap(self) -> None:
-        for own, averaged in zip(self.trained, self.weights, strict=True):
-            own.data, averaged.data = averaged.data, own.data
 
     def state_dict(self) -> dict[str, Any]:
         """A copy, for :meth:`load_state_dict`."""

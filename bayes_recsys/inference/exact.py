@@ -90,8 +90,9 @@ def nuts(
     check_split(model.histories, split)
     trees = {}
     with evaluating(model), frozen(model), torch.random.fork_rng(), one_thread():
-        for user in model.histories.user_codes(users).tolist():
-            batch = pairs_of(model, split, user, seed).to(model.device)
+        codes = model.histories.user_codes(users).tolist()
+        batches = [pairs_of(model, split, user, seed).to(model.device) for user in codes]
+        for user, batch in zip(codes, batches, strict=True):
             runs = [
                 _chain(model, batch, draws, warmup, (seed, user, chain), progress)
                 for chain in range(chains)
@@ -110,7 +111,7 @@ def pairs_of(model: Model, split: Split, user: int, seed: int) -> Batch:
     positives = split.items_by_user("train")
     mine = positives.kept(positives.rows == user)
     if not len(mine.values):
-        raise ValueError(f"user {model.histories.user_ids[user]!r} has no training item")
+        raise ValueError(f"user {str(model.histories.user_ids[user])!r} has no training item")
     batches = TrainingBatches(
         mine,
         model.histories,
@@ -131,13 +132,13 @@ def _chain(
     progress: bool,
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Scores by site, ``[draws, 1, C or 1, L]``, and which draws diverged, ``[draws]``."""
-    seed_torch(torch_seed("NUTS", *keys))
+    seed_torch(torch_seed("NUTS", *keys), model.device)
     kernel = NUTS(model.model, init_strategy=init_to_sample)
     mcmc = MCMC(kernel, num_samples=draws, warmup_steps=warmup, disable_progbar=not progress)
     mcmc.run(batch)
     diverged = np.zeros(draws, dtype=bool)
     diverged[mcmc.diagnostics()["divergences"]["chain 0"]] = True
-    return {name: value.numpy() for name, value in mcmc.get_samples().items()}, diverged
+    return {name: value.cpu().numpy() for name, value in mcmc.get_samples().items()}, diverged
 
 
 def _tree(model: Model, batch: Batch, user: str, runs: list[tuple]) -> xr.DataTree:
@@ -154,14 +155,14 @@ def _tree(model: Model, batch: Batch, user: str, runs: list[tuple]) -> xr.DataTr
         if not site.attention.is_random:
             continue
         values = np.stack([drawn[name] for drawn, _ in runs])  # [chain, draw, 1, C or 1, L]
-        values = np.where(site.mask.numpy(), values, np.nan)
+        values = np.where(site.mask.cpu().numpy(), values, np.nan)
         if site.attention.of_user:
             variables[name] = (("chain", "draw", "user", "history"), values[:, :, :, 0])
         else:
             variables[name] = (("chain", "draw", "user", "pair", f"{name}_entry"), values)
     coords = {"user": [user]}
     if any("history" in dims for dims, _ in variables.values()):
-        coords["history"] = model.histories.item_ids[batch.history[0].numpy()]
+        coords["history"] = model.histories.item_ids[batch.history[0].cpu().numpy()]
     posterior = xr.Dataset(variables, coords)
     stats = xr.Dataset({"diverging": (("chain", "draw"), diverging)})
     return xr.DataTree.from_dict({"posterior": posterior, "sample_stats": stats})

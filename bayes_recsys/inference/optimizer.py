@@ -18,10 +18,10 @@ def make_optimizer(
     model: Model, objective: Objective, training: Training
 ) -> torch.optim.Optimizer | RowUpdates:
     """AdamW that decays embeddings and linear maps, in a model with random scores those that its deterministic twin has
-    too, but not a guide of your own; where tables are sparse, of their rows that a batch uses alone.
+    too, but not the network of a contextual prior, nor a guide of your own; where tables are sparse, of their rows that a batch uses alone.
 
     Raises:
-        ValueError: Tables are sparse, and there is a penalty on all of their rows.
+        ValueError: Tables are to be sparse, and there is a penalty on all of their rows, or there are none.
     """
     if training.sparse and objective.penalty:
         raise ValueError(
@@ -31,21 +31,28 @@ def make_optimizer(
     tables = tables_of(model)
     for table in tables:
         table.sparse = training.sparse
-    of_guide = {p for name, p in model.named_parameters() if name.startswith("own_guide.")}
+    named = list(model.named_parameters())
+    undecayed = {
+        p for name, p in named if name.startswith("own_guide.") or ".prior_network." in name
+    }
     of_tables = {table.weight for table in tables} if training.sparse else set()
     rest = [p for p in model.parameters() if p not in of_tables]
-    decayed = [p for p in rest if p.ndim > 1 and p not in of_guide]
-    others = [p for p in rest if p.ndim < 2 or p in of_guide]
+    decayed = [p for p in rest if p.ndim > 1 and p not in undecayed]
+    others = [p for p in rest if p.ndim < 2 or p in undecayed]
     groups = [{"params": decayed}, {"params": others, "weight_decay": 0.0}]
     rate, decay = training.learning_rate, training.decay(objective)
     dense = torch.optim.AdamW(groups, lr=rate, weight_decay=decay, fused=True)
     if not training.sparse:
         return dense
     rows = [
-        (table.weight, 0.0 if table.weight in of_guide else decay)
+        (table.weight, 0.0 if table.weight in undecayed else decay)
         for table in tables
         if table.weight.requires_grad
     ]
+    if not rows:
+        raise ValueError(
+            "sparse=True is for tables of vectors (nn.Embedding), and the model trains none"
+        )
     return RowUpdates(dense, rows, rate)
 
 

@@ -133,9 +133,9 @@ class Training:
 
     Args:
         learning_rate: Step size, positive.
-        weight_decay: Decoupled weight decay of embeddings and linear maps, not negative. Vectors
-            (biases, norms, global queries) and a guide of your own are not decayed. ``None``: 0.1,
-            or 0 where the objective has a penalty.
+        weight_decay: Decoupled weight decay of embeddings (FISM's biases are such) and linear maps, not negative. Vectors
+            (biases of maps, norms, global queries), a contextual prior and a guide of your own are not decayed. ``None``:
+            0.1, or 0 where the objective has a penalty.
         pairs: Most candidates in a batch. ``None``: 1,024; of likelihoods over the whole catalogue, which ask for few
             users at a time else, those of 64 users.
         max_epochs: Most passes over the training positives.

@@ -34,7 +34,7 @@ class State:
         position: Batches done of the epoch under way.
         total: Sum of these batches' losses.
         seconds: Time spent on them.
-        best: The monitor's best value, ``best_epoch`` when that was (0: never), ``best_weights`` the
+        best: The monitor's best score, what is to be large (minus a loss), ``best_epoch`` when that was (0: never), ``best_weights`` the
             ``state_dict`` of then.
         stopped: Why training ended, ``None`` while it goes on. A callback may set it to stop.
 
@@ -133,6 +133,8 @@ class State:
         try:
             self.model.load_state_dict(state["model"])
             self.optimizer.load_state_dict(state["optimizer"])
+            if (self.averaged is None) != (state["averaged"] is None):
+                raise ValueError("one averages its weights, the other does not (average=)")
             if self.averaged is not None:
                 self.averaged.load_state_dict(state["averaged"])
         except (KeyError, RuntimeError, TypeError, ValueError) as error:

@@ -32,8 +32,8 @@ class ItemSimilarity(Model):
     (2019), would have it; latent site ``"attention"``.
 
     The kernel ``B`` is fitted to the training part, so that of a training choice it knows the answer: learned along with it,
-    the low-rank part would learn to take that back. It is added where the model predicts (``model.eval()``), with a
-    weight that the validation part chooses, and evenly: its sum over a history is what it was fitted for.
+    the low-rank part would learn to take that back. It is added where the model predicts, not where it is told the labels,
+    with a weight that the validation part chooses, and evenly: its sum over a history is what it was fitted for.
 
     Args:
         histories: Vocabularies and histories. Give ``data.histories(split, max_length=10**6)``: no choice is left out
@@ -100,16 +100,15 @@ class ItemSimilarity(Model):
 
     def attend(self, batch: Batch) -> dict[str, Attended]:
         value, key = self.history(batch.history), self.key(batch.history)
-        if self.adds_kernel:
+        if self.adds_kernel(batch):
             of_kernel, _ = self.kernel.tables(value.device)
             value = torch.cat([value, of_kernel[batch.history]], dim=-1)
         entries = HistoryEntries(batch, key, value)
         return {"attention": self.attention(self.query(batch.user)[:, None], entries)}
 
-    @property
-    def adds_kernel(self) -> bool:
-        """Whether the kernel is part of the sum."""
-        return self.weight > 0 and not self.training
+    def adds_kernel(self, batch: Batch) -> bool:
+        """Whether the kernel is part of the sum: of what is observed it knows the answer."""
+        return self.weight > 0 and batch.label is None
 
     def logits_of(
         self, batch: Batch, attended: dict[str, Attended], strengths: dict[str, Tensor]
@@ -117,7 +116,7 @@ class ItemSimilarity(Model):
         (site,), (log_power,) = attended.values(), strengths.values()
         value, beta, width = site.entries.value, site.attention.beta, self.item.embedding_dim
         logit = match(log_power, value[..., :width], self.item.weight, batch, beta)
-        if self.adds_kernel:
+        if self.adds_kernel(batch):
             _, of_kernel = self.kernel.tables(value.device)
             even = torch.zeros_like(log_power)
             of_history = match(even, value[..., width:], of_kernel, batch, beta)
@@ -158,7 +157,7 @@ class ItemSimilarity(Model):
                 weights = site.weights(site.expected_log_power())
             value = site.entries.value
             each = weights.to(self.device) * (self.item(batch.item) @ value[..., :width].mT)
-            if self.adds_kernel:
+            if self.adds_kernel(batch):
                 _, of_kernel = self.kernel.tables(value.device)
                 even = simplex(
                     torch.zeros_like(valid, dtype=value.dtype), valid, site.attention.beta

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from threading import Lock
+
 import numpy as np
 import torch
 from scipy.sparse import csr_array
@@ -10,6 +12,9 @@ from torch import Tensor
 from bayes_recsys.baselines.linear import ease_factors
 from bayes_recsys.data.ragged import Ragged
 from bayes_recsys.memory import check_memory
+
+# Users are scored side by side: the first that asks makes it, the others wait.
+MAKING = Lock()
 
 
 class ItemKernel:
@@ -43,8 +48,9 @@ class ItemKernel:
         Raises:
             MemoryError: They do not fit.
         """
-        if self._made is None:
-            self._made = self._make()
+        with MAKING:
+            if self._made is None:
+                self._made = self._make()
         if self._made[0].device != torch.device(device):
             self._made = tuple(table.to(device) for table in self._made)
         return self._made

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import dropout
 
 from bayes_recsys.arguments import check_kind
 from bayes_recsys.data.history import Histories
@@ -193,10 +192,10 @@ class MCDropout(Predictive):
     def draw_logits(self, user: Tensor, item: Tensor) -> Tensor:
         drawn = []
         # One thread: in whose order would masks be drawn?
-        with torch.random.fork_rng(), one_thread():
-            torch.manual_seed(torch_seed("dropout", self.seed))
+        with one_thread():
+            random = torch.Generator().manual_seed(torch_seed("dropout", self.seed))
             for _ in range(self.draws):
-                with _one_network(self.model):
+                with _one_network(self.model, random):
                     drawn.append(self.model.score(user, item))
         return torch.stack(drawn)
 
@@ -206,14 +205,15 @@ class MCDropout(Predictive):
 
 
 @contextmanager
-def _one_network(model: Model) -> Iterator[None]:
+def _one_network(model: Model, random: torch.Generator) -> Iterator[None]:
     """Every layer of dropout drops the same entries, drawn when it is first used, for all inputs."""
     masks: dict[nn.Module, Tensor] = {}
 
     def drop(layer: nn.Dropout, inputs: tuple[Tensor], output: Tensor) -> Tensor:
         width = output.shape[-1]
         if layer not in masks:
-            masks[layer] = dropout(torch.ones(width), layer.p).to(output.device)
+            kept = torch.rand(width, generator=random) >= layer.p
+            masks[layer] = (kept / (1 - layer.p)).to(output)
         if len(masks[layer]) != width:
             raise ValueError(
                 f"dropout of {len(masks[layer])} outputs in one place and of {width} in another: the last "

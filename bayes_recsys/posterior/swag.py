@@ -102,8 +102,8 @@ class SWAG(Predictive):
     def _having(self, weights: Tensor) -> Iterator[None]:
         """The model has these weights, and its own again afterwards."""
         own = [p.detach().clone() for p in self._trained]
-        vector_to_parameters(weights.to(self.model.device), self._trained)
         try:
+            vector_to_parameters(weights.to(self.model.device), self._trained)
             yield
         finally:
             with torch.no_grad():
