@@ -19,15 +19,18 @@ CONTAINER = Path("/sys/fs/cgroup")
 
 
 def free_memory() -> int:
-    """Bytes that are free, in the machine or in what its container may have."""
+    """Bytes that are free, in the machine or in what its container may have (by version 2 of Linux's control groups)."""
     free = psutil.virtual_memory().available
     try:
         most, used = (
             int((CONTAINER / f"memory.{name}").read_text()) for name in ("max", "current")
         )
+        stat = (CONTAINER / "memory.stat").read_text().split()
     except (OSError, ValueError):  # no container, or no limit ("max")
         return free
-    return min(free, most - used)
+    # What files have left in the cache is given back when it is asked for.
+    cached = dict(zip(stat[::2], map(int, stat[1::2]), strict=True)).get("inactive_file", 0)
+    return max(0, min(free, most - used + cached))
 
 
 def check_memory(size: float, what: str, lower: str) -> None:
@@ -56,7 +59,8 @@ def check_memory(size: float, what: str, lower: str) -> None:
 @contextmanager
 def memory_kept() -> Iterator[None]:
     """Tensors that are freed leave their memory to the next ones; at the end of the outermost such block
-    it goes back.
+    it goes back. (The C library's thresholds stay as they are set here: of what is freed later the process keeps up to
+    1 GiB.)
 
     The C library otherwise gives the pages of every large tensor back to the system and asks for them
     anew a moment later, cleared, which may take a third of a training's time. Where it is not glibc (musl, macOS, Windows),

@@ -34,7 +34,10 @@ def stream(purpose: str, seed: int, *keys: int) -> np.random.Generator:
     check_whole("seed", seed, least=0)
     if min(keys, default=0) < 0:
         raise ValueError(f"keys must not be negative, but are {keys}")
-    return np.random.default_rng([zlib.crc32(purpose.encode()), seed, len(keys), *keys])
+    words = [seed, len(keys)]
+    if seed >= 1 << 32:  # two words to NumPy, of which the second would pass for a number of keys
+        words = [seed & 0xFFFFFFFF, len(keys) + (1 << 31), seed >> 32]
+    return np.random.default_rng([zlib.crc32(purpose.encode()), *words, *keys])
 
 
 def seed_torch(seed: int, device: torch.device | str = "cpu") -> None:

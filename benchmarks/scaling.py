@@ -78,7 +78,9 @@ def _measure(size: int, steps: int, n_users: int) -> dict[str, float]:
         epoch = batches.epoch(1)
         next(epoch)  # with what an epoch begins with
         started = time.perf_counter()
+        number = 0
         for batch in islice(epoch, steps):
+            number += 1
             made = time.perf_counter()
             objective.loss_and_grads(model, batch, per=batch.scale)
             optimizer.step()
@@ -87,8 +89,9 @@ def _measure(size: int, steps: int, n_users: int) -> dict[str, float]:
             in_batches += made - started
             in_steps += done - made
             started = done
-    row["batches"] = in_batches * batch.scale / steps
-    row["epoch"] = (in_batches + in_steps) * batch.scale / steps
+    row["batches"] = in_batches * batch.scale / number
+    row["epoch"] = (in_batches + in_steps) * batch.scale / number
+    n_users = min(n_users, data.n_users)
     some = np.random.default_rng(1).choice(data.n_users, n_users, replace=False)
     keep = np.isin(data.user[split.test], some)
     started = time.perf_counter()

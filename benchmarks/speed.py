@@ -134,16 +134,18 @@ class Study:
             length, dim = batch.history.shape[1], self.model.user.embedding_dim
             query, key = torch.ones(blocks, targets, dim), torch.ones(blocks, length, dim)
             for side in sides:
+                queries = query if side.by_target else query[:, :1]
                 rows = query if side.by_target or not side.of_user else query[:, :1]
+                energy = torch.empty(*queries.shape[:2], length)
+                torch.bmm(queries, key.mT, out=energy)
                 table = torch.empty(*rows.shape[:2], length)
                 if side.is_random:
                     table.normal_()
-                for _ in range(2):  # energies; the gradient of the scores
-                    torch.bmm(rows, key.mT, out=table)
-                for _ in range(2):  # contexts; the gradient of the queries
-                    torch.bmm(table, key)
-                for _ in range(2):  # the gradients of keys and values
-                    torch.bmm(table.mT, rows)
+                torch.bmm(table, key)  # contexts
+                torch.bmm(rows, key.mT, out=table)  # the gradient of the scores
+                torch.bmm(table.mT, rows)  # of the values
+                torch.bmm(energy, key)  # of the queries
+                torch.bmm(energy.mT, queries)  # of the keys
             yield int(batch.mask.sum())
 
 
@@ -156,6 +158,7 @@ class Way:
         arguments = (theirs, name, row, threads, options)
         self.process = context.Process(target=work, args=arguments, daemon=True)
         self.process.start()
+        theirs.close()  # so that the end of the process is seen
         self.pipe.recv()  # ready
 
     def seconds(self, pairs: int) -> float:

@@ -120,6 +120,19 @@ def test_ials_is_at_a_minimum_of_its_objective(split):
         np.testing.assert_allclose(ials.user_factors[user], best, atol=2e-3)
 
 
+@pytest.mark.parametrize("kind", [Popularity, EASE, SLIM, ItemKNN])
+def test_data_without_a_split_are_refused(kind, split):
+    with pytest.raises(TypeError, match=r"data\.split"):
+        kind(split.interactions)
+
+
+def test_ease_by_users_is_the_same_some_items_at_a_time(split, monkeypatch):
+    few = br.data.split(br.data.synthetic(n_users=20, n_items=70, seed=0).interactions)
+    whole = EASE(few)
+    monkeypatch.setattr("bayes_recsys.baselines.linear.BLOCK", 16)
+    np.testing.assert_allclose(EASE(few).diagonal, whole.diagonal)
+
+
 @pytest.fixture(scope="module")
 def checkerboard():
     """Even users choose even items and odd users odd ones, each all but a few."""

@@ -143,6 +143,18 @@ def test_nan_scores_are_refused(split):
         br.evaluate(Broken(), split)
 
 
+def test_what_no_list_was_measured_of_is_printed_too(split, histories):
+    model = make(br.models.GMF, histories)
+    pairs = evaluate_pairs(predicted_pairs(model, split))
+    assert "pairs of the test part" in repr(pairs)
+    assert "nll" in repr(pairs)
+    ranked = br.evaluate(model, split, ks=(5, 10))
+    doubt = pd.DataFrame({"doubt": 0.25, "gain@10": 0.5}, ranked.per_user.index)
+    printed = repr(ranked.joined(doubt)).splitlines()
+    assert printed[0].startswith("full ranking of the test part")
+    assert sum(line.startswith(("doubt", "gain", "ndcg")) for line in printed) == 3
+
+
 @pytest.mark.parametrize("returned", [torch.zeros(3), np.zeros((1, 3))])
 def test_scores_of_another_shape_are_refused(returned, split):
     class Broken:

@@ -1,5 +1,6 @@
 """Comparing and tuning, at toy size, as a user runs them and as code calls them."""
 
+import argparse
 import json
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import bayes_recsys as br
 from bayes_recsys.evaluation import Evaluation
 from bayes_recsys.experiments import BASELINES, SETTINGS, TUNED, Setting, runs, settings, tuning
 from bayes_recsys.experiments.comparison import Plan, compare_models, toy_data
+from bayes_recsys.experiments.score_options import OF_SCORES, add_scores, scores_of
 from bayes_recsys.experiments.tables import markdown, table
 
 
@@ -62,6 +64,15 @@ def test_nothing_that_is_optional_is_imported():
         "from bayes_recsys.experiments import comparison, training, tuning, uncertainty\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_targets_prior_is_the_users_unless_it_is_given():
+    parser = argparse.ArgumentParser()
+    add_scores(parser.add_argument_group())
+    parser.set_defaults(**dict.fromkeys(OF_SCORES))
+    given = "--scope interaction --guide lognormal --prior gamma --item-guide weibull"
+    of_item = scores_of(parser.parse_args(given.split()))["item_scores"]
+    assert [type(of_item.guide), type(of_item.prior)] == [br.Weibull, br.Gamma]
 
 
 def test_splits_of_seeds_overlap_as_they_are_drawn():

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -343,3 +344,20 @@ def test_what_is_no_model_is_named(tmp_path, histories, split):
     with pytest.raises(TypeError, match=r"not Fit; give its \.model"):
         br.save_model(fit, tmp_path / "model")
     assert not list(tmp_path.iterdir())
+
+
+def test_ids_that_python_holds_are_saved_as_text(split, tmp_path):
+    """As of a table's column; NumPy would write code for them, which is not loaded."""
+    data = replace(
+        split.interactions,
+        user_ids=split.interactions.user_ids.astype(object),
+        item_ids=split.interactions.item_ids.astype(object),
+    )
+    model = make(br.models.GMF, br.data.histories(replace(split, interactions=data)))
+    br.save_model(model, tmp_path / "model")
+    loaded = br.load_model(tmp_path / "model")
+    assert loaded.histories.user_ids.tolist() == model.histories.user_ids.tolist()
+
+
+def test_histories_may_be_given_by_name(histories):
+    assert br.models.GMF(histories=histories, embedding_dim=4).options.values["embedding_dim"] == 4

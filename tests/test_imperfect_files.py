@@ -173,8 +173,27 @@ class TestBytes:
         with pytest.raises(DataError, match="not a readable Parquet file"):
             read_ratings(tmp_path / "r.parquet")
 
+    def test_an_item_has_the_last_title_that_it_was_given(self, tmp_path):
+        rows = "user,item,title\n1,a,T\n1,b,B\n2,a,\n2,c,\n"
+        assert read(tmp_path, rows).titles.tolist() == ["T", "B", ""]
+
 
 class TestFrames:
+    def test_an_item_has_the_last_title_that_it_was_given(self):
+        frame = pd.DataFrame({"user": [1, 1, 2, 2], "item": list("abac")})
+        data = from_frame(frame.assign(title=["T", "B", None, "C"]), titles="title")
+        assert data.titles.tolist() == ["T", "B", "C"]
+
+    @pytest.mark.parametrize("kind", [int, str])
+    def test_times_are_numbers_whatever_holds_them(self, kind):
+        times = pd.Series([kind(1369699200), kind(1369699201)], dtype=object)
+        frame = pd.DataFrame({"user": [1, 2], "item": ["a", "b"], "timestamp": times})
+        data = from_frame(frame, timestamp="timestamp")
+        assert data.timestamp.tolist() == [1369699200, 1369699201]
+        frame["timestamp"] = pd.Series([kind(1369699200), "soon"], dtype=object)
+        with pytest.raises(DataError, match="row 2 of the data has 'soon'"):
+            from_frame(frame, timestamp="timestamp")
+
     def test_numbers_and_text_are_one_id_by_one_rule(self):
         frame = pd.DataFrame({"user": [42, 42.0, "42", "42.0", "042"], "item": list("abcde")})
         data = from_frame(frame)

@@ -14,6 +14,17 @@ class TestBernoulli(LikelihoodTests):
     likelihood = br.Bernoulli(negatives=2)
 
 
+class Renamed(br.Bernoulli):
+    """The probability of another."""
+
+
+class TestRenamed(LikelihoodTests):
+    likelihood = Renamed()
+
+    # What it learns and how it is saved is the other's too.
+    test_learns_is_saved_and_says_how_probable = None
+
+
 class TestBradleyTerry(LikelihoodTests):
     likelihood = br.BradleyTerry(negatives=2)
 

@@ -11,7 +11,7 @@ import torch
 import xarray as xr
 
 import bayes_recsys as br
-from bayes_recsys.posterior import import_arviz, plot_attention, plot_loss
+from bayes_recsys.posterior import import_arviz, plot_attention, plot_loss, plots
 from tests.cases import PUBLISHED_BAMF
 from tests.conftest import make
 
@@ -286,3 +286,15 @@ def test_a_full_disk_is_met_before_writing(histories, tmp_path, monkeypatch):
     with pytest.raises(OSError, match=r"no room for .* MB"):
         br.save_posterior(model, ["3", "4"], tmp_path / "b.nc", draws=10)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("Heat (1995)", "Heat (1995)"),
+        ("The Good, the Bad and the Ugly, in full (1966)", "The Good, the Bad and the Ugly, .."),
+        ("a" * 40, "a" * 31 + " .."),
+    ],
+)
+def test_long_names_are_cut(name, shown):
+    assert plots._short(name) == shown

@@ -24,7 +24,7 @@ def test_a_stream_is_a_function_of_all_it_is_told():
         drawn(*arguments)
         for arguments in (
             ("a", 0), ("a", 0, 0), ("a", 0, 0, 0), ("b", 0), ("b", 0, 0), ("a", 1), ("a", 0, 1),
-            ("a", 1, 0), ("a", 1, 1), ("a", 2**40), ("a", 0, 2**40),
+            ("a", 1, 0), ("a", 1, 1), ("a", 2**40), ("a", 0, 2**40), ("a", 2**32), ("a", 5, 0), ("a", 5 + 2**32),
         )
     ]  # fmt: skip
     assert len({tuple(one) for one in all_of_them}) == len(all_of_them)

@@ -11,9 +11,13 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import ElasticNet
 from torch import Tensor
 
+from bayes_recsys.arguments import check_kind
 from bayes_recsys.bars import bar
 from bayes_recsys.data.splits import Split
 from bayes_recsys.memory import check_memory
+
+# Items whose dense columns are held at once.
+BLOCK = 4096
 
 
 class ItemKNN:
@@ -123,8 +127,11 @@ def ease_factors(
     by_users = rows.shape[0] < rows.shape[1]
     gram = (rows @ rows.T if by_users else rows.T @ rows).toarray()
     inverse = linalg.inv(gram + l2 * np.eye(len(gram)), overwrite_a=True)
-    if by_users:  # XP = KX
-        return inverse, rows, (1 - rows.multiply(inverse @ rows).sum(0)) / l2
+    if by_users:  # XP = KX; some items at a time, as KX is dense
+        columns = rows.tocsc()
+        blocks = [columns[:, start : start + BLOCK] for start in range(0, rows.shape[1], BLOCK)]
+        explained = [block.multiply(inverse @ block).sum(0) for block in blocks]
+        return inverse, rows, (1 - np.concatenate(explained)) / l2
     return rows, inverse, inverse.diagonal()
 
 
@@ -207,6 +214,7 @@ class SLIM:
 
 def chosen(split: Split) -> sparse.csr_array:
     """Ones where a user chose an item in training, ``[M, N]``."""
+    check_kind(split, Split, "a split (data.split(..))")
     train = split.items_by_user("train")
     # scikit-learn takes 32-bit indices only.
     indices, offsets = (a.numpy().astype(np.int32) for a in (train.values, train.offsets))

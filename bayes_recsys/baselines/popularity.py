@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from bayes_recsys.arguments import check_kind
 from bayes_recsys.data.splits import Split
 
 
@@ -19,6 +20,7 @@ class Popularity:
     """
 
     def __init__(self, split: Split):
+        check_kind(split, Split, "a split (data.split(..))")
         self.split = split
         items = torch.from_numpy(split.interactions.item[split.train])
         self.counts = torch.bincount(items, minlength=split.interactions.n_items).float()

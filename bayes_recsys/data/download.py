@@ -13,6 +13,7 @@ from pathlib import Path
 import pooch
 
 from bayes_recsys.data.interactions import DataError
+from bayes_recsys.storage import alone_in
 
 
 @dataclass(frozen=True)
@@ -57,26 +58,31 @@ def cached(source: Source, name: str, *, advice: str = "") -> Path:
     if folder.is_dir():
         return folder
     home.mkdir(parents=True, exist_ok=True)
-    try:
-        archive = pooch.retrieve(
-            source.url,
-            known_hash=source.checksum,
-            fname=source.file,
-            path=home,
-            downloader=_pip_download if source.file.endswith(".whl") else None,
-            progressbar=False,
-        )
-    except (OSError, ValueError, subprocess.CalledProcessError) as error:
-        raise DataError(
-            f"could not download {name} from {source.url}: {error}. {advice}"
-            f"You can also put the unpacked files into {folder}."
-        ) from error
-    # Unpacked beside and renamed, so that an interrupted run leaves no half-filled folder.
-    with tempfile.TemporaryDirectory(dir=home) as scratch:
-        unpacked = Path(scratch, "unpacked")
-        with zipfile.ZipFile(archive) as file:
-            file.extractall(unpacked, [m for m in file.namelist() if m.startswith(source.inside)])
-        os.replace(unpacked / source.inside, folder)
+    with alone_in(home):  # of several processes one downloads
+        if folder.is_dir():
+            return folder
+        try:
+            archive = pooch.retrieve(
+                source.url,
+                known_hash=source.checksum,
+                fname=source.file,
+                path=home,
+                downloader=_pip_download if source.file.endswith(".whl") else None,
+                progressbar=False,
+            )
+        except (OSError, ValueError, subprocess.CalledProcessError) as error:
+            raise DataError(
+                f"could not download {name} from {source.url}: {error}. {advice}"
+                f"You can also put the unpacked files into {folder}."
+            ) from error
+        # Unpacked beside and renamed, so that an interrupted run leaves no half-filled folder.
+        with tempfile.TemporaryDirectory(dir=home) as scratch:
+            unpacked = Path(scratch, "unpacked")
+            with zipfile.ZipFile(archive) as file:
+                file.extractall(
+                    unpacked, [m for m in file.namelist() if m.startswith(source.inside)]
+                )
+            os.replace(unpacked / source.inside, folder)
     return folder
 
 

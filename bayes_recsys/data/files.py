@@ -119,7 +119,8 @@ def read_ratings(
     if titles is None and not path.is_dir():
         title = _other_column(frame, source, "title", title, TITLE_NAMES[:2])
         if title and frame[title].notna().any():
-            titles = frame.drop_duplicates(item, keep="last").set_index(item)[title]
+            titled = frame[frame[title].notna()]
+            titles = titled.drop_duplicates(item, keep="last").set_index(item)[title]
     if min_rating is not None:
         frame = _rated(frame, user, item, rating, timestamp, min_rating, source, name)
     return from_frame(frame, user=user, item=item, timestamp=timestamp, titles=titles, name=name)

@@ -66,7 +66,8 @@ def from_frame(
             stacklevel=2,
         )
     if isinstance(titles, str):
-        last = frame.drop_duplicates(item, keep="last")
+        titled = frame[frame[titles].notna() & (frame[titles] != "")]
+        last = titled.drop_duplicates(item, keep="last")
         titles = pd.Series(last[titles].to_numpy(), index=last[item])
     return Interactions(
         user=user_code[~repeated],
@@ -168,6 +169,9 @@ def _times(values: pd.Series, name: str) -> pd.Series:
     if pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values):
         return values
     found = seconds(values)
+    if pd.api.types.is_object_dtype(values) or pd.api.types.is_string_dtype(values):
+        numbers = pd.to_numeric(values, errors="coerce").astype(float)
+        found = numbers if np.isfinite(numbers).any() else found
     bad = np.flatnonzero(found.isna())
     if len(bad):
         raise DataError(

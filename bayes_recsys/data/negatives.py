@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bayes_recsys.arguments import check_choice
+from bayes_recsys.arguments import check_choice, check_kind
 from bayes_recsys.data.interactions import DataError
 from bayes_recsys.data.ragged import Ragged
 from bayes_recsys.data.splits import Split
@@ -80,6 +80,7 @@ def negative_sampler(split: Split, exclude: str = "train") -> NegativeSampler:
     Raises:
         ValueError: ``exclude`` is neither.
     """
+    check_kind(split, Split, "a split (data.split(..))")
     check_choice("negatives_exclude", exclude, ("train", "all"))
     excluded = split.items_by_user("train") if exclude == "train" else split.items_by_user()
     return NegativeSampler(excluded, split.interactions.n_items)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
 import warnings
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pandas as pd
 
 from bayes_recsys.data.interactions import DataError, DataWarning, Interactions
 from bayes_recsys.data.splits import PARTS, Split
+from bayes_recsys.storage import write_whole
 
 COLUMNS = ("user", "item", "part")
 
@@ -41,15 +41,8 @@ def save_split(split: Split, path: str | Path) -> None:
     rows = rows[part[rows] != ""]
     columns = (data.user_ids[data.user[rows]], data.item_ids[data.item[rows]], part[rows])
     path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_name(f".{path.name}-{os.getpid()}")
-    try:
-        pd.DataFrame(dict(zip(COLUMNS, columns, strict=True))).to_csv(
-            scratch, index=False, encoding="utf-8", lineterminator="\n"
-        )
-        os.replace(scratch, path)
-    except BaseException:
-        scratch.unlink(missing_ok=True)
-        raise
+    frame = pd.DataFrame(dict(zip(COLUMNS, columns, strict=True)))
+    write_whole(path, frame.to_csv(index=False, lineterminator="\n").encode())
 
 
 def load_split(interactions: Interactions, path: str | Path) -> Split:

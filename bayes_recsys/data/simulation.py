@@ -90,7 +90,10 @@ def synthetic(
     fewest, most = length
     if not 1 <= fewest <= most < n_items:
         raise ValueError(f"length must satisfy 1 <= fewest <= most < n_items, not {length}")
-    check_memory(16.0 * n_users * n_items * (2 + dim), "the simulation", "n_users or n_items")
+    size = (
+        n_users * n_items * (16.0 * (2 + dim) + 32.0 * most)
+    )  # contexts; scores and weights of a step
+    check_memory(size, "the simulation", "n_users, n_items or length")
     rng = stream("synthetic", seed)
     centre = rng.normal(size=(groups, dim)) * np.sqrt(6.0 / dim)
     # A target and a history entry of one item are the same thing seen from two sides.

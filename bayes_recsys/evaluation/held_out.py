@@ -6,10 +6,11 @@ import torch
 from scipy.optimize import minimize_scalar
 from torch import Tensor
 
+from bayes_recsys.arguments import check_choice
 from bayes_recsys.data.negatives import negative_sampler
 from bayes_recsys.data.splits import Split
 from bayes_recsys.distributed import Group
-from bayes_recsys.evaluation.protocols import PARTS, check_part
+from bayes_recsys.evaluation.protocols import PARTS
 from bayes_recsys.likelihoods import Likelihood
 from bayes_recsys.models.base import Model
 from bayes_recsys.streams import stream
@@ -25,11 +26,11 @@ class HeldOutLoss:
     Args:
         split: The split.
         negatives: Negatives for each choice, drawn uniformly among what is no training positive of the user;
-            ``None``: all of these, for likelihoods over the whole catalogue.
+            ``None``: all of these but the user's other choices of the part, for likelihoods over the whole catalogue.
         part: ``"validation"`` or ``"leave_one_out"``.
 
     Raises:
-        ValueError: The part is unknown.
+        ValueError: The part is another.
 
     Example:
         >>> import bayes_recsys as br
@@ -40,7 +41,7 @@ class HeldOutLoss:
     """
 
     def __init__(self, split: Split, negatives: int | None, part: str = "validation"):
-        check_part(part)
+        check_choice("part", part, ("validation", "leave_one_out"))
         self.n_items, positives = split.interactions.n_items, split.items_by_user(part)
         self.trained, self.user, self.item = split.items_by_user("train"), positives.rows, None
         self.positive = positives.values

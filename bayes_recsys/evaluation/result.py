@@ -115,13 +115,23 @@ class Evaluation:
     def __repr__(self) -> str:
         table = self.summary()
         cells = table.apply(lambda r: f"{r['mean']:.3f} [{r.low:.3f}, {r.high:.3f}]", axis=1)
-        cells.index = pd.MultiIndex.from_tuples([c.split("@") for c in cells.index])
-        grid = cells.unstack().reindex([*METRICS, "novelty"])
-        together = self.catalogue.T.map("{:.3f}".format).rename(columns=str)
-        grid = pd.concat([grid[sorted(grid.columns, key=int)], together]).add_prefix("@")
-        return (
-            f"{self.protocol} ranking of the {self.part} part, {len(self.per_user)} users "
-            f"(mean, 95 % bootstrap interval)\n{grid.to_string()}"
+        ranked = [name for name in cells.index if name.partition("@")[2].isdecimal()]
+        what, others = self.protocol, cells.drop(ranked)
+        tables = [others.to_string()] if len(others) else []
+        if ranked:
+            what, grid = f"{what} ranking", cells[ranked]
+            grid.index = pd.MultiIndex.from_tuples([name.split("@") for name in ranked])
+            grid = grid.unstack()
+            known = [name for name in (*METRICS, "novelty") if name in grid.index]
+            grid = grid.loc[[*known, *grid.index.difference(known)]]
+            together = self.catalogue.T.map("{:.3f}".format).rename(columns=str)
+            grid = pd.concat([grid[sorted(grid.columns, key=int)], together]).add_prefix("@")
+            tables = [grid.to_string(), *tables]
+        return "\n".join(
+            [
+                f"{what} of the {self.part} part, {len(self.per_user)} users (mean, 95 % bootstrap interval)",
+                *tables,
+            ]
         )
 
 

@@ -70,7 +70,7 @@ def scores_of(options: argparse.Namespace) -> dict[str, Scores | Point]:
     of_user = _side(options, options.guide, options.prior, random)
     if isinstance(of_user, Point):
         return {"user_scores": of_user, "item_scores": of_user}
-    prior = options.item_prior or options.item_guide or options.prior
+    prior = options.item_prior or options.prior
     of_item = _side(options, options.item_guide or options.guide, prior, random)
     sides = options.sides or ("both" if of_user.scope == "interaction" else "user")
     if sides == "user" and (options.item_guide or options.item_prior):

@@ -149,6 +149,7 @@ def search(study: optuna.Study, name: str, parts: Split, trials: int, epochs: in
     for point in points(name, trials):
         if point in done:
             continue
+        done.append(point)
         study.enqueue_trial(point)
         trial = study.ask({key: space[key].in_optuna() for key in point})
         try:
@@ -169,7 +170,7 @@ def outcome(study: optuna.Study, name: str) -> str:
     if not done:
         return f"{name}: every trial failed"
     best = max(done, key=lambda trial: trial.value)
-    found = ", ".join(f"{k} {v:.2g}" for k, v in best.params.items())
+    found = ", ".join(f"{k} {v:.4g}" for k, v in best.params.items())
     epoch = f", epoch {best.user_attrs['kept epoch']}" if "kept epoch" in best.user_attrs else ""
     start = [t.value for t in done if t.params == first(name)]
     return (

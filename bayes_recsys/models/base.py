@@ -79,7 +79,8 @@ class Model(nn.Module):
     def __new__(cls, *histories, **options) -> Model:
         self = super().__new__(cls)
         if histories or options:  # not so in a copy, which brings them along
-            object.__setattr__(self, "options", Options(cls, options))
+            given = {name: value for name, value in options.items() if name != "histories"}
+            object.__setattr__(self, "options", Options(cls, given))
         return self
 
     def __init__(self, histories: Histories):
@@ -223,7 +224,9 @@ class Model(nn.Module):
     def alike(self, user: Tensor, item: Tensor, at_once: int) -> Iterator[Tensor]:
         """Positions ``[..]`` of users with candidates ``[G, C]``, together where they have similar
         histories and no more attention entries than ``at_once``."""
-        if any(attention.over == "audience" for attention in self.attentions):
+        if self.own_guide is not None or any(
+            attention.over == "audience" for attention in self.attentions
+        ):  # it draws for all users of a batch together
             yield from torch.arange(len(user)).split(1)
         else:
             lengths = self.histories.history.lengths[user].clamp(min=1)

@@ -130,7 +130,11 @@ def _arrays(model: Model) -> dict[str, np.ndarray]:
         rows = getattr(h, name)
         arrays[f"{name}_offsets"], arrays[f"{name}_values"] = rows.offsets, rows.values
     optional = {name: getattr(h, name) for name in ("titles", *FEATURES)}
-    return arrays | {name: value for name, value in optional.items() if value is not None}
+    arrays |= {name: value for name, value in optional.items() if value is not None}
+    for name in ("user_ids", "item_ids", "titles"):
+        if name in arrays:  # of Python's objects NumPy would write code
+            arrays[name] = np.asarray(arrays[name]).astype(str)
+    return arrays
 
 
 def _written(write: Callable[[io.BytesIO], None]) -> bytes:
@@ -207,7 +211,10 @@ def _contents(folder: Path) -> dict[str, bytes] | None:
             if _manifest(folder) != manifest:
                 return None
             raise ModelFolderError(f"{file}: the file is missing")
-        contents[name] = file.read_bytes()
+        try:
+            contents[name] = file.read_bytes()
+        except FileNotFoundError:  # saved anew since
+            return None
         if hashlib.sha256(contents[name]).hexdigest() != digest:
             raise ModelFolderError(
                 f"{file}: damaged: it is not what was written ({name} by its checksum)"

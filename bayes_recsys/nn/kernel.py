@@ -60,7 +60,7 @@ class ItemKernel:
         of_items = (np.ones(count), users, self.audience.offsets.numpy())
         rows = csr_array(of_items, shape=(len(self.audience), self.n_users)).T.tocsr()
         size = min(rows.shape)
-        check_memory(8.0 * len(self.audience) * 2 * size, "the kernel", "kernel to 0")
+        check_memory(32.0 * len(self.audience) * size, "the kernel", "kernel to 0")
         left, right, diagonal = ease_factors(rows, self.l2)
         if right is rows:
             value, target = rows.T.toarray(), (left @ right / (self.l2 * diagonal)).T

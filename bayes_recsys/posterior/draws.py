@@ -61,13 +61,13 @@ def draw(
         item: Candidate codes, shape ``[G, C]``.
         draws: Number of draws ``S``.
         source: ``"posterior"`` (through the guide) or ``"prior"``.
-        seed: Seed of the draws. A user's are the same whoever else is drawn for; the caller's random
-            state is left alone.
+        seed: Seed of the draws. A user's are the same whoever else is drawn for (by a guide of your own, which draws for all
+            of them together, only one at a time); the caller's random state is left alone.
         at_once: Most score entries ``draws · C · L`` of a user alone that are computed at once; one draw
             is the least.
 
     Returns:
-        Scores and attention weights of every site, ``[S, G, C or 1, L]``, and logits ``[S, G, C]``.
+        Scores and attention weights of every site, and logits; shapes as :class:`Draws` says.
 
     Raises:
         ValueError: ``draws`` is below 1 or ``source`` is neither.
@@ -127,10 +127,7 @@ def draw_logits(
     check_memory(4.0 * draws * item.numel(), f"{draws:,} draws of {item.numel():,} logits", "draws")
     logits = torch.empty(draws, *item.shape)
     with evaluating(model), torch.random.fork_rng():
-        alike = model.alike(user, item, at_once // draws)
-        if model.own_guide is not None:  # it draws for all users of a batch together
-            alike = torch.arange(len(user)).split(1)
-        for rows in alike:
+        for rows in model.alike(user, item, at_once // draws):
             batch = candidates(model.histories, user[rows], item[rows]).to(model.device)
             parts = _parts(model, batch, model.attend(batch), draws, source, seed, at_once)
             logits[:, rows] = torch.cat([part for _, _, part in parts])

@@ -140,6 +140,10 @@ def _names(values: xr.DataArray, dim: str) -> list[str]:
     label = f"{dim}_title" if f"{dim}_title" in values.coords else dim
     names = np.atleast_1d(values[label].to_numpy()).astype(str)
     ids = np.atleast_1d(values[dim].to_numpy()).astype(str)
-    return [
-        textwrap.shorten(n or i, 34, placeholder=" ..") for n, i in zip(names, ids, strict=True)
-    ]
+    return [_short(name or own) for name, own in zip(names, ids, strict=True)]
+
+
+def _short(name: str, most: int = 34) -> str:
+    """Cut between words, or within one that is too long itself."""
+    short = textwrap.shorten(name, most, placeholder=" ..")
+    return f"{name[: most - 3]} .." if short == ".." else short
