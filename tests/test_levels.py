@@ -93,7 +93,7 @@ def test_a_users_mode_is_that_of_a_grid(world, monkeypatch):
 def test_who_has_no_pairs_has_the_populations(world, monkeypatch):
     split, model = world
     known = Known(model, 4, 0.0)
-    held_out = _Pairs.of(known, split, "validation", 0)
+    held_out = _Pairs.of(known, split, "validation", 4, 0)
     without = held_out.user != 7
     fewer = _Pairs(held_out.logits[:, without], held_out.sign[without], held_out.user[without], 400)
     monkeypatch.setattr(_Pairs, "of", classmethod(lambda cls, *_: fewer))
@@ -157,13 +157,38 @@ def test_refuses(fitted, monkeypatch):
         UserLevels(model, split, part="valid")
     with pytest.raises(TypeError, match="split"):
         UserLevels(model, "split")
-    whole = br.models.BAMF(model.histories)
-    whole.likelihood = br.Bernoulli(negatives=None)
-    with pytest.raises(ValueError, match="sampled negatives"):
-        UserLevels(whole, split)
-    pairwise = br.models.BAMF(model.histories)
-    pairwise.likelihood = br.BradleyTerry()
-    with pytest.raises(TypeError, match="BradleyTerry"):
-        UserLevels(pairwise, split)
+    with pytest.raises(ValueError, match="negatives must be"):
+        UserLevels(model, split, negatives=0)
     with pytest.raises(TypeError, match="not EASE"):
         UserLevels(br.baselines.EASE(split), split)
+
+
+class Moved(Predictive):
+    """Logits that order items as another's, and need be no log-odds."""
+
+    def __init__(self, model, likelihood, slope, level):
+        self.model, self.slope, self.level = model, slope, level
+        self._likelihood = likelihood
+
+    @property
+    def likelihood(self):
+        return self._likelihood
+
+    def draw_logits(self, user, item):
+        return self.slope * self.model.score(user, item)[None] + self.level
+
+
+@pytest.mark.parametrize("likelihood", [br.Softmax(), br.BradleyTerry(4), br.Bernoulli(None)])
+def test_what_only_ranks_has_probabilities_with_levels(likelihood, fitted):
+    """As good as those of log-odds that order items as it does."""
+    split, model = fitted
+    levels = [
+        UserLevels(Moved(model, *arguments), split)
+        for arguments in ((likelihood, 2.0, 3.0), (br.Bernoulli(4), 1.0, 0.0))
+    ]
+    assert levels[0].likelihood == levels[1].likelihood
+    found = [br.predictive_nll(one, split).mean() for one in levels]
+    assert found[0] == pytest.approx(found[1], abs=0.01)
+    pairs = [br.evaluation.predicted_pairs(one, split, seed=1) for one in levels]
+    assert (pairs[0]["item"] == pairs[1]["item"]).all()
+    assert pairs[0]["probability"].corr(pairs[1]["probability"], method="spearman") > 0.9

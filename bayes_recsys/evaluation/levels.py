@@ -15,7 +15,7 @@ from bayes_recsys.arguments import check_kind, check_whole
 from bayes_recsys.data.splits import Split
 from bayes_recsys.evaluation.probability import held_out_draws
 from bayes_recsys.evaluation.protocols import check_part
-from bayes_recsys.likelihoods import Bernoulli
+from bayes_recsys.likelihoods import Bernoulli, Likelihood
 from bayes_recsys.memory import check_memory
 from bayes_recsys.models.base import Model
 from bayes_recsys.posterior.predictive import Predictive, as_predictive
@@ -29,6 +29,8 @@ CONVERGED = 1e-4
 LONGEST = 128.0
 # A population is no narrower, nor wider than one over it.
 NARROWEST = 1e-3
+# Draws of a user's levels, at least.
+LEAST = 50
 # Tensors of all draws and pairs that a step holds at once.
 TENSORS = 8
 # Where the population starts, as the model says it, give or take; it counts as so many users. Without, EM never ends where
@@ -53,9 +55,12 @@ class UserLevels(Predictive):
     probabilities may).
 
     Args:
-        predictive: A ``Posterior``, ``DeepEnsemble``, .., or a model, fitted with ``Bernoulli``.
+        predictive: A ``Posterior``, ``DeepEnsemble``, .., or a model. Whatever it was fitted with: also what only ranks
+            (``Softmax``, ``BradleyTerry``) has probabilities with levels.
         split: The split of its histories.
         part: ``"validation"`` or ``"leave_one_out"``.
+        negatives: Beside each held-out positive, at least 1. ``None``: as many as the model was trained with; 4 where that
+            were all items.
         seed: Seed of the pairs' negatives, and of the draws of levels.
 
     Attributes:
@@ -63,8 +68,8 @@ class UserLevels(Predictive):
         covariance: ``Σ``, ``[2, 2]``.
 
     Raises:
-        TypeError: It has no draws, or was fitted with another likelihood.
-        ValueError: The part is unknown or empty, or is the test part, or the model was fitted without negatives.
+        TypeError: It has no draws.
+        ValueError: The part is unknown or empty, or is the test part, or ``negatives`` is below 1.
         MemoryError: The logits of the part's pairs do not fit, ``draws`` of them each.
 
     Warns:
@@ -78,7 +83,7 @@ class UserLevels(Predictive):
         >>> levels.table().columns.tolist()
         ['level', 'level sd', 'slope', 'log slope sd', 'pairs']
         >>> levels.draw_logits(torch.tensor([0]), torch.tensor([[1, 2]])).shape
-        torch.Size([5, 1, 2])
+        torch.Size([50, 1, 2])
     """
 
     def __init__(
@@ -87,6 +92,7 @@ class UserLevels(Predictive):
         split: Split,
         *,
         part: str = "validation",
+        negatives: int | None = None,
         seed: int = 0,
     ):
         self.predictive = as_predictive(predictive)
@@ -96,15 +102,9 @@ class UserLevels(Predictive):
         if part == "test":
             raise ValueError("part='test' would fit levels to what they are judged by")
         self.model, self.seed = self.predictive.model, seed
-        if not isinstance(self.likelihood, Bernoulli):
-            raise TypeError(
-                f"levels are of Bernoulli's log-odds, not of {type(self.likelihood).__name__}'s logits"
-            )
-        if self.likelihood.negatives is None:
-            raise ValueError(
-                "levels are of positives beside sampled negatives: fit the model with Bernoulli(negatives=4), say"
-            )
-        pairs = _Pairs.of(self.predictive, split, part, seed)
+        negatives = self.predictive.likelihood.negatives if negatives is None else negatives
+        self._likelihood = Bernoulli() if negatives is None else Bernoulli(negatives)
+        pairs = _Pairs.of(self.predictive, split, part, self.likelihood.negatives, seed)
         self.pairs = pairs.count
         self.mean = torch.zeros(2, dtype=torch.double)
         self.covariance = START
@@ -127,6 +127,11 @@ class UserLevels(Predictive):
             )
         self.mean, self.covariance = _unpacked(two)
         self._mode, self._spread = self._newton(pairs)
+
+    @property
+    def likelihood(self) -> Likelihood:
+        """``Bernoulli``, of a positive beside so many negatives."""
+        return self._likelihood
 
     def _round(self, place: Tensor, pairs: _Pairs) -> Tensor:
         """One of expectation and maximisation: users given the population, and the population given them."""
@@ -163,7 +168,10 @@ class UserLevels(Predictive):
         return self._mode + size * step, spread
 
     def draw_logits(self, user: Tensor, item: Tensor) -> Tensor:
+        """Logits ``[S, G, C]``, the same in every call: of each of the predictive's draws with as many levels that there are 50
+        at least."""
         logits = self.predictive.draw_logits(user, item)
+        logits = logits.repeat_interleave(math.ceil(LEAST / len(logits)), dim=0)
         levels = []
         for one in user.tolist():
             random = torch.Generator().manual_seed(torch_seed("levels", self.seed, one))
@@ -218,10 +226,12 @@ class _Pairs:
         self.count = torch.bincount(user, minlength=n_users)
 
     @classmethod
-    def of(cls, predictive: Predictive, split: Split, part: str, seed: int) -> _Pairs:
+    def of(
+        cls, predictive: Predictive, split: Split, part: str, negatives: int, seed: int
+    ) -> _Pairs:
         logits, signs, users = [], [], []
-        n_pairs = len(getattr(split, part)) * (1 + predictive.likelihood.negatives)
-        for user, item, drawn, place in held_out_draws(predictive, split, part, None, seed):
+        n_pairs = len(getattr(split, part)) * (1 + negatives)
+        for user, item, drawn, place in held_out_draws(predictive, split, part, negatives, seed):
             if not users:
                 check_memory(
                     8.0 * TENSORS * len(drawn) * n_pairs,
