@@ -3,9 +3,9 @@
     python benchmarks/uncertainty.py --data latest-small --out runs/uncertainty \\
         --figure docs/uncertainty.png
 
-Trains BAMF with random scores; its deterministic twin five times from different initial weights, a deep
-ensemble of which the first is the twin; and the twin with dropout, which goes on when it predicts. Split
-and training are the same, those of bayes_recsys/experiments/settings.py for BAMF with random scores.
+Trains a model with random scores; its deterministic twin five times from different initial weights, a deep
+ensemble of which the first is the twin; and the twin with dropout, if it has any, which goes on when it predicts.
+Split and training are the same, those of bayes_recsys/experiments/settings.py for the model.
 Writes the models, and what is measured of each seed (skips what is there, so that it can be stopped and
 resumed), and prints Markdown tables: means over users and seeds with 95 % intervals.
 """
@@ -36,7 +36,7 @@ from bayes_recsys.experiments.uncertainty import (
 )
 from bayes_recsys.records import read_json, write_json
 
-WAYS = {"user": TUNED["BAMF"], "both": TUNED["BAMF, both histories"]}
+WAYS = {name: TUNED[name] for name in ("BAMF", "BAMF, both histories", "item similarity")}
 METRICS = {
     "ndcg@10": "NDCG@10, full",
     "nll": "NLL",
@@ -49,6 +49,12 @@ METRICS = {
     "nll of pairs recalibrated": "NLL, all pairs alike, recalibrated",
     "nll of pairs with levels": "NLL, all pairs alike, with levels",
 }
+ERRORS = {
+    "": "calibration error (if right)",
+    " recalibrated": "calibration error, recalibrated",
+    " with levels": "calibration error, with levels (if right)",
+    " of pairs": "calibration error, all pairs alike",
+}
 UNCERTAINTIES = ("spread", "disagreement", "doubt", "doubt, with levels", "short history")
 
 
@@ -56,7 +62,10 @@ def probabilities(reports: dict[str, list[Measured]]) -> str:
     """What each predictive's lists and probabilities are worth, a Markdown table."""
     evaluations = {name: [one.of_users for one in runs] for name, runs in reports.items()}
     lines = [f"|  | {' | '.join(reports)} |", "|---" * (1 + len(reports)) + "|"]
+    of_first = next(iter(evaluations.values()))[0].per_user
     for metric, title in METRICS.items():
+        if metric not in of_first:
+            continue
         table = br.compare(evaluations, metric, against=TWIN).loc[list(reports)]
         means = [interval(r["mean"], r["low"], r["high"]) for _, r in table.iterrows()]
         apart = [
@@ -71,20 +80,21 @@ def probabilities(reports: dict[str, list[Measured]]) -> str:
     def mean(runs: list[Measured], key: str) -> float:
         return float(np.mean([one.figures[key] for one in runs]))
 
-    errors, mended, levelled, of_pairs, expected = [], [], [], [], []
-    for runs in reports.values():
-        floor = mean(runs, "calibration floor")
-        errors.append(f"{mean(runs, 'calibration error'):.4f} ({floor:.4f})")
-        mended.append(f"{mean(runs, 'calibration error recalibrated'):.4f}")
-        levelled.append(f"{mean(runs, 'calibration error with levels'):.4f}")
-        of_pairs.append(f"{mean(runs, 'calibration error of pairs'):.4f}")
-        ratio = pd.DataFrame([one.figures["expected"] for one in runs]).mean()
-        expected.append(f"{ratio['corrected']:.2f} ({ratio['raw']:.0f})")
-    lines += [f"| calibration error (if right) | {' | '.join(errors)} |"]
-    lines += [f"| calibration error, recalibrated | {' | '.join(mended)} |"]
-    lines += [f"| calibration error, with levels | {' | '.join(levelled)} |"]
-    lines += [f"| calibration error, all pairs alike | {' | '.join(of_pairs)} |"]
-    return "\n".join([*lines, f"| expected choices, corrected (raw) | {' | '.join(expected)} |"])
+    for kind, title in ERRORS.items():
+        if f"calibration error{kind}" in next(iter(reports.values()))[0].figures:
+            cells = [f"{mean(runs, f'calibration error{kind}'):.4f}" for runs in reports.values()]
+            if kind in ("", " with levels"):
+                floors = [mean(runs, f"calibration floor{kind}") for runs in reports.values()]
+                cells = [f"{one} ({floor:.4f})" for one, floor in zip(cells, floors, strict=True)]
+            lines.append(f"| {title} | {' | '.join(cells)} |")
+    if "nll" in of_first:
+        ratios = [
+            pd.DataFrame([one.figures["expected"] for one in runs]).mean()
+            for runs in reports.values()
+        ]
+        expected = [f"{ratio['corrected']:.2f} ({ratio['raw']:.0f})" for ratio in ratios]
+        lines.append(f"| expected choices, corrected (raw) | {' | '.join(expected)} |")
+    return "\n".join(lines)
 
 
 def gains(reports: dict[str, list[Measured]]) -> str:
@@ -127,12 +137,14 @@ def picture(reports: dict[str, Measured], path: Path) -> None:
     """Reliability and risk-coverage curves of a seed, side by side."""
     figure = Figure(figsize=(9.6, 4.2), layout="constrained")
     left, right = figure.subplots(1, 2)
-    shown = {n: pd.DataFrame(r.figures["reliability"]) for n, r in reports.items()}
+    has_own = all("reliability" in one.figures for one in reports.values())
+    kind, doubt = ("", "doubt") if has_own else (" with levels", "doubt, with levels")
+    shown = {n: pd.DataFrame(r.figures[f"reliability{kind}"]) for n, r in reports.items()}
     plot_reliability(shown, left)
     curves = {}
     for name, one in reports.items():
         of_users = one.per_user
-        curves[f"{name}: doubt"] = risk_coverage(of_users["ndcg@10"], of_users["doubt"])
+        curves[f"{name}: {doubt}"] = risk_coverage(of_users["ndcg@10"], of_users[doubt])
     first = reports[RANDOM].per_user
     for column in ("disagreement", "short history"):
         curves[f"{RANDOM}: {column}"] = risk_coverage(first["ndcg@10"], first[column])
@@ -144,7 +156,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
     add("--data", default="latest-small", help="name of a data set, ratings file or folder")
-    add("--history", choices=WAYS, default="user", help="what is attended over")
+    add("--model", choices=WAYS, default="BAMF", help="with random scores (default: %(default)s)")
     add("--seeds", type=int, default=5)
     add("--epochs", type=int, default=100, help="at most")
     add("--members", type=int, default=5, help="of the ensemble")
@@ -154,10 +166,10 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     if min(options.seeds, options.epochs) < 1 or options.members < 2:
         parser.error("--seeds and --epochs must be at least 1, --members at least 2")
-    data, way = br.data.load(options.data), WAYS[options.history]
+    data, way = br.data.load(options.data), WAYS[options.model]
     way = replace(way, training=replace(way.training, max_epochs=options.epochs))
     about = (
-        f"{data}, history {options.history}, {options.members} members, dropout {DROPOUT}, {NEGATIVES} "
+        f"{data}, {options.model}, {options.members} members, dropout {DROPOUT}, {NEGATIVES} "
         f"negatives, at most {options.epochs} epochs{', ablations' if options.ablations else ''}"
     )
     note, record = options.out / "about.json", {"about": about, **way.record()}

@@ -111,7 +111,7 @@ def test_uncertainty_reports_all_predictives(benchmark, tmp_path, monkeypatch, c
     monkeypatch.setattr(uncertainty.Study, "predictives", None)
     study.main(arguments)
     with pytest.raises(ValueError, match="of another study"):
-        study.main([*arguments, "--history", "both"])
+        study.main([*arguments, "--model", "BAMF, both histories"])
     capsys.readouterr()
     study.main(arguments)
     assert capsys.readouterr().out == first, "finished seeds are read, not run"
@@ -121,6 +121,25 @@ def test_uncertainty_reports_all_predictives(benchmark, tmp_path, monkeypatch, c
     )
     with pytest.raises(ValueError, match="did not rank the same cases"):
         study.main(arguments)
+
+
+def test_uncertainty_of_what_only_ranks_is_that_with_levels(
+    benchmark, tmp_path, monkeypatch, capsys
+):
+    study, ratings = benchmark("uncertainty"), written(tmp_path, n_users=12)
+    monkeypatch.setattr(study, "aurc", partial(study.aurc, resamples=5))
+    arguments = ["--data", str(ratings), "--seeds", "2", "--epochs", "1", "--members", "2"]
+    arguments += ["--model", "item similarity", "--out", str(tmp_path / "out")]
+    study.main([*arguments, "--figure", str(tmp_path / "figure.png")])
+    printed = capsys.readouterr().out
+    assert (
+        "|  | random scores | random scores, 2 draws | no random scores | ensemble of 2 |"
+        in printed
+    )
+    assert "| NLL, with levels |" in printed
+    assert "| calibration error, with levels (if right) |" in printed
+    assert "| NLL |" not in printed
+    assert "| doubt, with levels |" in printed
 
 
 def pairs_alike(folder, split):

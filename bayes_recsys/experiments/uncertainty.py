@@ -1,4 +1,4 @@
-"""BAMF with random scores, its deterministic twins and dropout, and what each knows of its own errors."""
+"""A model with random scores, its deterministic twins and dropout, and what each knows of its own errors."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from bayes_recsys.evaluation.ranking import Scorer, evaluate
 from bayes_recsys.evaluation.result import Evaluation
 from bayes_recsys.evaluation.selective import list_uncertainty
 from bayes_recsys.experiments.settings import Setting
-from bayes_recsys.models import Model, Options, load_model, save_model
+from bayes_recsys.models import BAMF, Model, Options, load_model, save_model
 from bayes_recsys.posterior.predictive import DeepEnsemble, MCDropout, Posterior, Predictive
 from bayes_recsys.records import read_json, write_json
 from bayes_recsys.scores.families import LogNormal, Point
@@ -77,25 +77,35 @@ class Study:
 
     def predictives(self, parts: Split, seed: int) -> dict[str, Predictive]:
         """Every one, fitted to the same split; models that are there are read."""
-        point = {"user_scores": Point()}
         random = self._fitted("random", {}, parts, seed)
-        twins = [self._fitted(f"twin{n}", point, parts, seed, n) for n in range(self.members)]
-        dropping = self._fitted("dropout", {**point, "dropout": DROPOUT}, parts, seed)
-        found = {
+        twins = [self._fitted(f"twin{n}", self._point, parts, seed, n) for n in range(self.members)]
+        found: dict[str, Predictive] = {
             RANDOM: Posterior(random, seed=seed),
             f"{RANDOM}, {self.members} draws": Posterior(random, draws=self.members, seed=seed),
             TWIN: Posterior(twins[0], draws=1),
             f"ensemble of {self.members}": DeepEnsemble(twins),
-            "dropout": MCDropout(dropping, seed=seed),
         }
+        if "dropout" in random.options.values:
+            dropping = self._fitted("dropout", {**self._point, "dropout": DROPOUT}, parts, seed)
+            found["dropout"] = MCDropout(dropping, seed=seed)
         return found | (self._ablated(random, parts, seed) if self.ablations else {})
+
+    @property
+    def _scores(self) -> str:
+        """The option of the model by which its scores are given."""
+        return "user_scores" if self.way.options.model is BAMF else "scores"
+
+    @property
+    def _point(self) -> dict[str, Any]:
+        return {self._scores: Point()}
 
     def _ablated(self, random: Model, parts: Split, seed: int) -> dict[str, Predictive]:
         more = [self._fitted(f"random{n}", {}, parts, seed, n) for n in range(1, self.members)]
-        wide = {"user_scores": Point(), "embedding_dim": 32 * self.members}
+        dim = random.options.values["embedding_dim"]
+        wide = {**self._point, "embedding_dim": dim * self.members}
         return {
             "scores at their mode": Posterior(
-                self._fitted("mode", {"user_scores": AT_MODE}, parts, seed), draws=1
+                self._fitted("mode", {self._scores: AT_MODE}, parts, seed), draws=1
             ),
             f"ensemble of {self.members}, random scores": DeepEnsemble([random, *more]),
             f"{self.members} times the parameters": Posterior(
@@ -141,31 +151,37 @@ class Study:
 
 
 def measure(predictive: Predictive, parts: Split, seed: int) -> Measured:
-    """All that is measured of a predictive."""
+    """All that is measured of a predictive: of its probabilities, if it has any, as they are and recalibrated, and of those
+    that it has with levels."""
+    levelled = UserLevels(predictive, parts, negatives=NEGATIVES, seed=seed)
+    with_levels = predicted_pairs(levelled, parts, negatives=NEGATIVES, seed=seed)
+    table, alike = list_uncertainty(predictive, parts), balanced(with_levels)
+    table["doubt, with levels"] = list_uncertainty(levelled, parts)["doubt"]
+    # With which the mean over users is that over pairs.
+    weight = with_levels["user"].value_counts()[table.index] * len(table) / len(with_levels)
+    table["nll with levels"], table["brier with levels"] = nll(with_levels), brier(with_levels)
+    table["nll of pairs with levels"] = nll(with_levels) * weight
+    figures = {
+        "calibration error with levels": calibration_error(alike),
+        "calibration floor with levels": calibration_floor(alike),
+        "reliability with levels": reliability(alike).to_dict("list"),
+    }
+    if "doubt" not in table:  # it only ranks
+        return Measured(of_users(predictive, parts).joined(table), figures)
     pairs, others = (
         predicted_pairs(predictive, parts, part=part, negatives=NEGATIVES, seed=seed)
         for part in ("test", "validation")
     )
-    mended = recalibrated(pairs, on=balanced(others))
-    levelled = UserLevels(predictive, parts, seed=seed)
-    with_levels = predicted_pairs(levelled, parts, negatives=NEGATIVES, seed=seed)
-    table = list_uncertainty(predictive, parts)
-    table["doubt, with levels"] = list_uncertainty(levelled, parts)["doubt"]
-    every = {"": pairs, " recalibrated": mended, " with levels": with_levels}
-    for name, some in every.items():
+    mended, alike = recalibrated(pairs, on=balanced(others)), balanced(pairs)
+    for name, some in {"": pairs, " recalibrated": mended}.items():
         table[f"nll{name}"], table[f"brier{name}"] = nll(some), brier(some)
-    # With which the mean over users is that over pairs.
-    weight = pairs["user"].value_counts()[table.index] * len(table) / len(pairs)
     table["nll of pairs"] = nll(pairs) * weight
     table["nll of pairs recalibrated"] = nll(recalibrated(pairs, on=others)) * weight
-    table["nll of pairs with levels"] = nll(with_levels) * weight
-    alike = balanced(pairs)
-    figures = {
+    figures |= {
         "calibration error": calibration_error(alike),
         "calibration floor": calibration_floor(alike),
         "calibration error recalibrated": calibration_error(balanced(mended)),
         "calibration error of pairs": calibration_error(pairs),
-        "calibration error with levels": calibration_error(balanced(with_levels)),
         "reliability": reliability(alike).to_dict("list"),
         "expected": expected_choices(predictive, parts, seed),
     }
