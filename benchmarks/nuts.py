@@ -19,6 +19,7 @@ proposal).
 from __future__ import annotations
 
 import argparse
+import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -135,6 +136,11 @@ def refit_guide(model: br.models.Model, batch: br.data.Batch, steps: int) -> Non
 def compare(model: br.models.Model, options: argparse.Namespace) -> Comparison:
     lengths = model.histories.history.lengths
     fitting = ((lengths >= options.length[0]) & (lengths <= options.length[1])).nonzero()[:, 0]
+    if len(fitting) < options.users:
+        fewest, most = options.length
+        raise ValueError(
+            f"only {len(fitting)} users have {fewest} to {most} choices, not {options.users}: give another --length"
+        )
     user = fitting[stream("users", options.seed).permutation(len(fitting))[: options.users]]
     batch = training_pairs(model, user, options.seed)
     with torch.no_grad():
@@ -192,7 +198,10 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--figure", type=Path)
     options = parser.parse_args(arguments)
     if options.model:
-        one = compare(br.load_model(options.model), options)
+        model = br.load_model(options.model)
+        if not getattr(getattr(model, SITE, None), "is_random", False):
+            raise ValueError(f"{options.model}: the model has no random {SITE}: give a BAMF")
+        one = compare(model, options)
         print(pd.DataFrame([one.row()]).round(2).to_string(index=False))
         return
     comparisons, rows = {}, []
@@ -208,4 +217,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (ValueError, OSError) as error:
+        sys.exit(f"error: {error}")

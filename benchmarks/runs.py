@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
 METRICS = ("ndcg@10", "hr@10")
@@ -40,4 +41,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (OSError, KeyError, ValueError) as error:
+        sys.exit(f"error: not the folder of a finished run: {error}")

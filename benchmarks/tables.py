@@ -20,6 +20,9 @@ import torch
 import bayes_recsys as br
 from bayes_recsys.nn.tables import embedding
 
+# Items of the data.
+MOST = 3000
+
 
 class Clock:
     """A callback of ``fit`` that stops after so many steps; the first are not counted."""
@@ -40,7 +43,7 @@ class Clock:
 def split() -> br.data.Split:
     rng = np.random.default_rng(0)
     user = np.repeat(np.arange(2000), 30)
-    frame = pd.DataFrame({"user": user, "item": rng.integers(0, 3000, len(user))})
+    frame = pd.DataFrame({"user": user, "item": rng.integers(0, MOST, len(user))})
     return br.data.split(br.data.from_frame(frame.drop_duplicates()))
 
 
@@ -66,6 +69,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--rows", type=float, nargs="+", default=[1e4, 1e5, 1e6])
     parser.add_argument("--steps", type=int, default=20)
     options = parser.parse_args(arguments)
+    if min(options.rows) < MOST or options.steps < 1:
+        parser.error(f"--rows must be at least {MOST}, the items of the data, and --steps 1")
     torch.set_num_threads(1)
     data = split()
     print("| rows of each table | dense, ms a step | sparse | dense / sparse |\n|---|---|---|---|")
