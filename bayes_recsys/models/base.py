@@ -182,7 +182,7 @@ class Model(nn.Module):
 
     def expected_logits(self, batch: Batch) -> Tensor:
         """Logits ``[G, C]`` with every score at its expectation, ``E[s^τ]`` for ``s^τ``; with a guide of your
-        own, which knows no expectation, their mean over 20 draws, the same in every call."""
+        own, which knows no expectation, their mean over 20 draws, the same in every call with the same batch."""
         if self.own_guide is not None:
             with torch.random.fork_rng():
                 seed_torch(0, self.device)
@@ -224,9 +224,7 @@ class Model(nn.Module):
     def alike(self, user: Tensor, item: Tensor, at_once: int) -> Iterator[Tensor]:
         """Positions ``[..]`` of users with candidates ``[G, C]``, together where they have similar
         histories and no more attention entries than ``at_once``."""
-        if self.own_guide is not None or any(
-            attention.over == "audience" for attention in self.attentions
-        ):  # it draws for all users of a batch together
+        if any(attention.over == "audience" for attention in self.attentions):
             yield from torch.arange(len(user)).split(1)
         else:
             lengths = self.histories.history.lengths[user].clamp(min=1)

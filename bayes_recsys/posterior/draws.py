@@ -127,7 +127,10 @@ def draw_logits(
     check_memory(4.0 * draws * item.numel(), f"{draws:,} draws of {item.numel():,} logits", "draws")
     logits = torch.empty(draws, *item.shape)
     with evaluating(model), torch.random.fork_rng():
-        for rows in model.alike(user, item, at_once // draws):
+        alike = model.alike(user, item, at_once // draws)
+        if model.own_guide is not None:  # it draws for all users of a batch together
+            alike = torch.arange(len(user)).split(1)
+        for rows in alike:
             batch = candidates(model.histories, user[rows], item[rows]).to(model.device)
             parts = _parts(model, batch, model.attend(batch), draws, source, seed, at_once)
             logits[:, rows] = torch.cat([part for _, _, part in parts])
