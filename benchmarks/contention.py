@@ -67,5 +67,5 @@ def main(arguments: list[str] | None = None) -> None:
 if __name__ == "__main__":
     try:
         main()
-    except (br.data.DataError, OSError) as error:
+    except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")

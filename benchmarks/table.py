@@ -84,7 +84,7 @@ if __name__ == "__main__":
         main()
     except ModuleNotFoundError as error:
         sys.exit(f'error: {error}; install the rest with pip install -e ".[benchmarks]"')
-    except (br.data.DataError, ValueError, FloatingPointError, OSError, MemoryError) as error:
+    except (ValueError, FloatingPointError, OSError, MemoryError) as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         sys.exit("interrupted: finished runs are kept; the same command goes on from there")

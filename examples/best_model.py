@@ -83,7 +83,7 @@ def explain(model: br.models.ItemSimilarity, name: str) -> None:
 if __name__ == "__main__":
     try:
         main()
-    except (br.data.DataError, ValueError, FloatingPointError, OSError, MemoryError) as error:
+    except (ValueError, FloatingPointError, OSError, MemoryError) as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         sys.exit("interrupted")

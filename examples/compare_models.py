@@ -17,7 +17,6 @@ import argparse
 import sys
 from pathlib import Path
 
-from bayes_recsys.data import DataError
 from bayes_recsys.experiments import SETTINGS
 from bayes_recsys.experiments.comparison import SPLITS, Plan, compare_models, toy_data
 from bayes_recsys.experiments.ratings import add_ratings, load_ratings
@@ -71,7 +70,7 @@ if __name__ == "__main__":
         main()
     except ModuleNotFoundError as error:
         sys.exit(f'error: {error}; install the rest with pip install -e ".[benchmarks]"')
-    except (DataError, ValueError, FloatingPointError, OSError, MemoryError) as error:
+    except (ValueError, FloatingPointError, OSError, MemoryError) as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         sys.exit("interrupted: finished runs are kept; the same command goes on from there")

@@ -72,5 +72,5 @@ def main() -> None:
 if __name__ == "__main__":
     try:
         main()
-    except (br.data.DataError, ValueError, FloatingPointError, OSError, MemoryError) as error:
+    except (ValueError, FloatingPointError, OSError, MemoryError) as error:
         sys.exit(f"error: {error}")

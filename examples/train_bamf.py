@@ -14,14 +14,13 @@ from __future__ import annotations
 
 import sys
 
-from bayes_recsys.data import DataError
 from bayes_recsys.experiments.options import parse
 from bayes_recsys.experiments.training import run
 
 if __name__ == "__main__":
     try:
         run(parse())
-    except (DataError, ValueError, FloatingPointError, OSError, MemoryError) as error:
+    except (ValueError, FloatingPointError, OSError, MemoryError) as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt as interrupted:
         written = str(interrupted) or "what was written before is complete, the rest is missing"

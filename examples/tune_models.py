@@ -16,7 +16,6 @@ import argparse
 import sys
 from pathlib import Path
 
-from bayes_recsys.data import DataError
 from bayes_recsys.experiments.ratings import add_ratings, load_ratings
 from bayes_recsys.experiments.tuning import WAYS, tune
 
@@ -44,7 +43,7 @@ if __name__ == "__main__":
         main()
     except ModuleNotFoundError as error:
         sys.exit(f'error: {error}; install the rest with pip install -e ".[benchmarks]"')
-    except (DataError, ValueError, OSError, MemoryError) as error:
+    except (ValueError, OSError, MemoryError) as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         sys.exit("interrupted: finished trials are kept; the same command goes on from there")

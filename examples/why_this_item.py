@@ -53,12 +53,5 @@ def main() -> None:
 if __name__ == "__main__":
     try:
         main()
-    except (
-        br.data.DataError,
-        KeyError,
-        ValueError,
-        FloatingPointError,
-        OSError,
-        MemoryError,
-    ) as error:
+    except (KeyError, ValueError, FloatingPointError, OSError, MemoryError) as error:
         sys.exit(f"error: {error.args[0] if isinstance(error, KeyError) else error}")

@@ -130,7 +130,7 @@ def test_they_mend_probabilities_and_leave_lists(fitted):
     assert torch.equal(drawn[:, 1:], levels.draw_logits(user[1:], item[1:]))
 
 
-def test_where_it_starts_makes_no_difference(fitted, monkeypatch):
+def test_how_far_it_leaps_makes_no_difference(fitted, monkeypatch):
     """Not even where logits say next to nothing, as of a model that was not trained."""
     split, _ = fitted
     torch.manual_seed(1)

@@ -90,9 +90,8 @@ def synthetic(
     fewest, most = length
     if not 1 <= fewest <= most < n_items:
         raise ValueError(f"length must satisfy 1 <= fewest <= most < n_items, not {length}")
-    size = (
-        n_users * n_items * (16.0 * (2 + dim) + 32.0 * most)
-    )  # contexts; scores and weights of a step
+    # Contexts, and a step's scores and weights.
+    size = n_users * n_items * (16.0 * (2 + dim) + 32.0 * most)
     check_memory(size, "the simulation", "n_users, n_items or length")
     rng = stream("synthetic", seed)
     centre = rng.normal(size=(groups, dim)) * np.sqrt(6.0 / dim)
