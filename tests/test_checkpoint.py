@@ -142,7 +142,10 @@ def test_a_run_is_described_without_the_addresses_of_what_it_is_made_of(historie
     model = br.models.GMF(histories)
     for weight in (Rising(), partial(Rising(), 1.0), Rising().__call__, lambda time: 1.0):
         objective = br.Objective(kl_weight=weight, elbo=TraceMeanField_ELBO())
-        assert "0x" not in str(described(model, split, objective, TRAINING))
+        said = described(model, split, objective, TRAINING)
+        assert "0x" not in str(said)
+        objective.elbo.max_plate_nesting = 2  # as after a run
+        assert described(model, split, objective, TRAINING) == said
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,8 @@ def described(
         training: How.
         free: Options of the training that are left out.
     """
+    elbo = estimator(objective)
+    elbo.pop("max_plate_nesting", None)  # which Pyro finds, and notes, as it goes
     options = {f"model option {k}": str(v) for k, v in model.options.values.items()}
     return {
         "data": str(split.interactions),
@@ -40,7 +42,7 @@ def described(
         "kl_weight": _named(objective.kl_weight),
         "kl_reduction": objective.kl_reduction,
         "penalty": str(objective.penalty),
-        "elbo": str(estimator(objective)),
+        "elbo": str(elbo),
         **{k: str(v) for k, v in to_record(training).items() if k not in free},
     }
 
