@@ -195,6 +195,7 @@ SIMILARITY = Setting(
     Options(ItemSimilarity, {}), Objective(Softmax()), HIDING, max_length=10**6, kernels=WEIGHTS
 )
 SIMILARITY_ALONE = replace(SIMILARITY, kernels=())
+RANKING = replace(SIMILARITY_ALONE, training=replace(HIDING, history_dropout=0.5))
 TUNED = {
     "GMF": Setting(Options(GMF, {}), training=SLOW),
     "MLP": Setting(Options(MLP, {}), training=AVERAGED),
@@ -216,6 +217,11 @@ TUNED = {
     "DELF, random scores": Setting(Options(DELF, RANDOM), training=QUICK),
     "BAMF, no random scores": Setting(Options(BAMF, {"user_scores": Point()}), training=AVERAGED),
     "BAMF": Setting(Options(BAMF, {}), training=AVERAGED),
+    "BAMF, whole history": Setting(Options(BAMF, {}), training=AVERAGED, max_length=10**6),
+    "BAMF, softmax, no random scores": replace(
+        RANKING, options=Options(BAMF, {"user_scores": Point()})
+    ),
+    "BAMF, softmax": replace(RANKING, options=Options(BAMF, {})),
     "BAMF, both histories": Setting(Options(BAMF, {"history": "both"}), training=SLOW),
     "BAMF, both histories, no random scores": Setting(
         Options(BAMF, {"history": "both", "user_scores": Point()}), training=SLOW
