@@ -6,7 +6,8 @@ import torch
 from sklearn.exceptions import ConvergenceWarning
 
 import bayes_recsys as br
-from bayes_recsys.evaluation.levels import UserLevels, _Pairs
+from bayes_recsys.evaluation.lapsing import LapsingPairs
+from bayes_recsys.evaluation.levels import UserLevels
 from bayes_recsys.posterior.predictive import Predictive
 
 
@@ -32,56 +33,68 @@ class Known(Predictive):
 
 @pytest.fixture(scope="module")
 def world():
-    """400 users whose choices follow ``a_u + e^c_u x``, and their pairs."""
-    data = br.data.synthetic(n_users=400, n_items=60, length=(20, 30), seed=0).interactions
+    """400 users of histories of two lengths, and a model of them."""
+    data = br.data.synthetic(n_users=400, n_items=60, length=(10, 40), seed=0).interactions
     split = br.data.split(data, seed=0)
     model = br.models.BAMF(br.data.histories(split), embedding_dim=2)
     return split, model
 
 
-def levels_of(world, monkeypatch, *, draws=1, noise=0.0, pairs=30):
+def levels_of(
+    world, monkeypatch, *, draws=1, noise=0.0, pairs=30, lapse=0.0, by_length=0.0, slope=-0.4
+):
     """Fitted to labels of known levels, which take the place of the split's."""
     split, model = world
     known = Known(model, draws, noise)
     rng = np.random.default_rng(1)
-    mean, sd = np.array([0.5, -0.4]), np.array([0.8, 0.3])
-    truth = mean + sd * rng.standard_normal((400, 2))
+    length = np.log(split.items_by_user("train").lengths.numpy())
+    truth = np.array([0.5, slope]) + np.array([0.8, 0.3]) * rng.standard_normal((400, 2))
+    truth[:, 0] += by_length * (length - length.mean())
+    lengths = np.stack([np.ones(400), length - length.mean()], axis=1)
+    population = np.linalg.lstsq(lengths, truth)[0]
+    sd = (truth - lengths @ population).std(0)
     user = torch.from_numpy(np.repeat(np.arange(400), pairs))
     item = torch.from_numpy(rng.integers(60, size=len(user)))
     logits = known.draw_logits(user, item[:, None])[..., 0].double()
     x = truth[user, 0] + np.exp(truth[user, 1]) * logits[0].numpy()  # the first draw is right
-    sign = torch.from_numpy(np.where(rng.random(len(x)) < 1 / (1 + np.exp(-x)), 1.0, -1.0))
-    made = _Pairs(logits, sign, user, 400)
-    monkeypatch.setattr(_Pairs, "of", classmethod(lambda cls, *_: made))
-    return UserLevels(known, split), truth, mean, sd, made
+    chosen = rng.random(len(x)) < (1 - lapse) / (1 + np.exp(-x))
+    sign = torch.from_numpy(np.where(chosen, 1.0, -1.0))
+    made = LapsingPairs(logits, sign, user, 400)
+    monkeypatch.setattr(LapsingPairs, "of", classmethod(lambda cls, *_: made))
+    return UserLevels(known, split), truth, population, sd, made
 
 
-def test_the_population_and_its_users_are_found(world, monkeypatch):
-    levels, truth, mean, sd, _ = levels_of(world, monkeypatch)
-    np.testing.assert_allclose(levels.mean, mean, atol=0.12)
+@pytest.mark.parametrize(
+    ("lapse", "by_length", "slope"), [(0.0, 0.0, -0.4), (0.2, 0.0, 0.6), (0.0, 0.8, -0.4)]
+)
+def test_the_population_and_its_users_are_found(world, monkeypatch, lapse, by_length, slope):
+    levels, truth, population, sd, _ = levels_of(
+        world, monkeypatch, lapse=lapse, by_length=by_length, slope=slope, pairs=60
+    )
+    np.testing.assert_allclose(levels.population, population, atol=0.15)
+    assert levels.lapse == pytest.approx(lapse, abs=0.03)
     np.testing.assert_allclose(levels.covariance.diagonal().sqrt(), sd, atol=0.12)
-    table = levels.table()
+    table, inside = levels.table(), []
     for found, width, true in (
         (table["level"], table["level sd"], truth[:, 0]),
         (np.log(table["slope"]), table["log slope sd"], truth[:, 1]),
     ):
-        inside = (abs(found.to_numpy() - true) < 1.645 * width.to_numpy()).mean()
-        assert 0.86 < inside < 0.94
+        inside.append(abs(found.to_numpy() - true) < 1.645 * width.to_numpy())
         assert np.corrcoef(found, true)[0, 1] > 0.5
+    assert 0.86 < np.mean(inside) < 0.94
 
 
 def test_a_users_mode_is_that_of_a_grid(world, monkeypatch):
     """With draws that disagree, whose probabilities are averaged."""
-    levels, *_, made = levels_of(world, monkeypatch, draws=3, noise=1.0)
+    levels, *_, made = levels_of(world, monkeypatch, draws=3, noise=1.0, lapse=0.1)
     a, c = np.meshgrid(np.linspace(-4, 4, 401), np.linspace(-3, 2, 401), indexing="ij")
     inverse = np.linalg.inv(levels.covariance.numpy())
     for user in (0, 17):
         mine = made.user == user
         x, sign = made.logits[:, mine].numpy(), made.sign[mine].numpy()
-        probability = 1 / (
-            1 + np.exp(-sign * (a[..., None, None] + np.exp(c)[..., None, None] * x))
-        )
-        away = np.stack([a, c], -1) - levels.mean.numpy()
+        yes = 1 / (1 + np.exp(-(a[..., None, None] + np.exp(c)[..., None, None] * x)))
+        probability = np.where(sign > 0, (1 - levels.lapse) * yes, 1 - (1 - levels.lapse) * yes)
+        away = np.stack([a, c], -1) - levels.mean[user].numpy()
         density = np.log(probability.mean(-2)).sum(-1)
         density -= np.einsum("...i,ij,...j->...", away, inverse, away) / 2
         best = np.unravel_index(density.argmax(), density.shape)
@@ -93,14 +106,16 @@ def test_a_users_mode_is_that_of_a_grid(world, monkeypatch):
 def test_who_has_no_pairs_has_the_populations(world, monkeypatch):
     split, model = world
     known = Known(model, 4, 0.0)
-    held_out = _Pairs.of(known, split, "validation", 4, 0)
+    held_out = LapsingPairs.of(known, split, "validation", 4, 0)
     without = held_out.user != 7
-    fewer = _Pairs(held_out.logits[:, without], held_out.sign[without], held_out.user[without], 400)
-    monkeypatch.setattr(_Pairs, "of", classmethod(lambda cls, *_: fewer))
+    fewer = LapsingPairs(
+        held_out.logits[:, without], held_out.sign[without], held_out.user[without], 400
+    )
+    monkeypatch.setattr(LapsingPairs, "of", classmethod(lambda cls, *_: fewer))
     levels = UserLevels(known, split)
     row = levels.table().iloc[7]
     assert row["pairs"] == 0
-    assert row["level"] == pytest.approx(levels.mean[0].item(), abs=1e-6)
+    assert row["level"] == pytest.approx(levels.mean[7, 0].item(), abs=1e-6)
     assert row["level sd"] == pytest.approx(levels.covariance[0, 0].sqrt().item(), abs=1e-6)
 
 
@@ -139,8 +154,8 @@ def test_how_far_it_leaps_makes_no_difference(fitted, monkeypatch):
     for stride in (4.0, 128.0):
         monkeypatch.setattr("bayes_recsys.evaluation.levels.LONGEST", stride)
         found.append(UserLevels(br.Posterior(model, draws=2), split))
-    np.testing.assert_allclose(found[0].mean, found[1].mean, atol=0.05)
-    np.testing.assert_allclose(found[0].covariance, found[1].covariance, atol=0.05)
+    one, other = (br.evaluation.predicted_pairs(levels, split) for levels in found)
+    np.testing.assert_allclose(one["probability"], other["probability"], atol=0.05)
     monkeypatch.setattr("bayes_recsys.evaluation.levels.CYCLES", 1)
     with pytest.warns(ConvergenceWarning, match="still moves after 1 cycles"):
         UserLevels(model, split)
@@ -148,7 +163,7 @@ def test_how_far_it_leaps_makes_no_difference(fitted, monkeypatch):
 
 def test_refuses(fitted, monkeypatch):
     split, model = fitted
-    monkeypatch.setattr("bayes_recsys.evaluation.levels.TENSORS", 10**12)
+    monkeypatch.setattr("bayes_recsys.evaluation.lapsing.TENSORS", 10**12)
     with pytest.raises(MemoryError, match="draws of 810 pairs"):
         UserLevels(model, split)
     with pytest.raises(ValueError, match="judged by"):
