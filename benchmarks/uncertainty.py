@@ -63,19 +63,22 @@ def probabilities(reports: dict[str, list[Measured]]) -> str:
     evaluations = {name: [one.of_users for one in runs] for name, runs in reports.items()}
     lines = [f"|  | {' | '.join(reports)} |", "|---" * (1 + len(reports)) + "|"]
     of_first = next(iter(evaluations.values()))[0].per_user
+    ensemble = next(name for name in reports if name.startswith("ensemble"))
     for metric, title in METRICS.items():
         if metric not in of_first:
             continue
-        table = br.compare(evaluations, metric, against=TWIN).loc[list(reports)]
-        means = [interval(r["mean"], r["low"], r["high"]) for _, r in table.iterrows()]
-        apart = [
-            interval(r["difference"], r["difference_low"], r["difference_high"], "+")
-            + (" *" if r["p_holm"] < 0.05 else "")
-            for _, r in table.iterrows()
-        ]
-        apart[list(reports).index(TWIN)] = ""
-        lines += [f"| {title} | {' | '.join(means)} |"]
-        lines += [f"| less {TWIN} | {' | '.join(apart)} |"]
+        for against in (TWIN, ensemble):
+            table = br.compare(evaluations, metric, against=against).loc[list(reports)]
+            if against == TWIN:
+                means = [interval(r["mean"], r["low"], r["high"]) for _, r in table.iterrows()]
+                lines.append(f"| {title} | {' | '.join(means)} |")
+            apart = [
+                interval(r["difference"], r["difference_low"], r["difference_high"], "+")
+                + (" *" if r["p_holm"] < 0.05 else "")
+                for _, r in table.iterrows()
+            ]
+            apart[list(reports).index(against)] = ""
+            lines.append(f"| less {against} | {' | '.join(apart)} |")
 
     def mean(runs: list[Measured], key: str) -> float:
         return float(np.mean([one.figures[key] for one in runs]))

@@ -14,7 +14,7 @@ from bayes_recsys.memory import check_memory
 from bayes_recsys.posterior.predictive import Predictive
 
 # Tensors of all draws and pairs that a step holds at once.
-TENSORS = 8
+TENSORS = 11
 # Where steeper says no more, and overflows in the end.
 STEEPEST = 50.0
 # Of which there is a logarithm.
@@ -60,6 +60,9 @@ class LapsingPairs:
                     f"{len(drawn):,} draws of {n_pairs:,} pairs",
                     "the predictive's draws",
                 )
+            if not drawn.isfinite().all():
+                name = split.interactions.user_ids[user]
+                raise ValueError(f"a held-out logit of user '{name}' is NaN or infinite")
             sign = -torch.ones(item.shape, dtype=torch.double)
             sign[:, 0] = 1.0
             logits.append(drawn[:, place.flatten()])
@@ -70,7 +73,7 @@ class LapsingPairs:
 
     def at(self, levels: Tensor, lapse: float) -> tuple[Tensor, Tensor, Tensor]:
         """Log likelihood ``[M]`` of each user's pairs at ``(a, c) [M, 2]``, its gradient ``[M, 2]``, and Fisher's
-        information of the draws' own, ``[M, 2, 2]``, which is positive definite."""
+        information of the draws' own, ``[M, 2, 2]``, positive semidefinite."""
         scaled, yes, likelihood = self._labels(levels, lapse)
         share = likelihood / likelihood.sum(0)  # how much each draw explains the label
         missed = (1 - lapse) * yes * (1 - yes) / (1 - (1 - lapse) * yes)

@@ -13,9 +13,10 @@ from torch import Tensor
 
 from bayes_recsys.arguments import check_kind, check_whole
 from bayes_recsys.data.splits import Split
-from bayes_recsys.evaluation.lapsing import LapsingPairs, with_lapse
+from bayes_recsys.evaluation.lapsing import STEEPEST, TENSORS, LapsingPairs, with_lapse
 from bayes_recsys.evaluation.protocols import check_part
 from bayes_recsys.likelihoods import Bernoulli, Likelihood
+from bayes_recsys.memory import check_memory
 from bayes_recsys.models.base import Model
 from bayes_recsys.posterior.predictive import Predictive, as_predictive
 from bayes_recsys.streams import torch_seed
@@ -24,7 +25,7 @@ from bayes_recsys.streams import torch_seed
 CYCLES, STEPS, HALVINGS = 100, 2, 12
 # Of quadrature, in each of two directions: for the population, and for users in the end.
 NODES, MORE_NODES = 3, 5
-# The population is found when as many rounds as there may be would change the likelihood of the pairs by less, in nats.
+# The population is found when as many rounds as there may be would change what they climb by less, in nats.
 CONVERGED = 0.02
 # Rounds that a leap is worth at most.
 LONGEST = 128.0
@@ -57,8 +58,9 @@ class UserLevels(Predictive):
     leaps (Varadhan and Roland, "Simple and Globally Convergent Methods for Accelerating the Convergence of Any EM
     Algorithm", 2008).
 
-    Lists stay as they are: ``exp(c_u)`` is positive, so that no draw orders items otherwise (the mean of the draws'
-    probabilities may).
+    Lists stay as they are, and so does ``score``: ``exp(c_u)`` is positive, so that no draw orders items otherwise (the mean
+    of the draws' probabilities may). The standard deviations of :func:`~bayes_recsys.posterior.recommendations.recommend`
+    are those of log-odds with levels.
 
     Args:
         predictive: A ``Posterior``, ``DeepEnsemble``, .., or a model. Whatever it was fitted with: also what only ranks
@@ -75,8 +77,9 @@ class UserLevels(Predictive):
         lapse: ``λ``, in (0, 1).
 
     Raises:
-        TypeError: It has no draws.
-        ValueError: The part is unknown or empty, or is the test part, or ``negatives`` is below 1.
+        TypeError: It has no draws, or the split is none.
+        ValueError: The part is unknown or empty, or is the test part; the model is of another split; ``negatives`` is below 1
+            or more than there are items, the seed below 0; or a logit is NaN or infinite.
         MemoryError: The logits of the part's pairs do not fit, ``draws`` of them each.
 
     Warns:
@@ -115,7 +118,10 @@ class UserLevels(Predictive):
         self.pairs = pairs.count
         length = split.items_by_user("train").lengths.double().clamp(min=1.0).log()
         self._known = torch.stack([torch.ones_like(length), length - length.mean()], dim=1)
-        self.population = torch.zeros(2, 2, dtype=torch.double)
+        # Logits may be of any size: the slope starts where it makes them as large as a standard deviation of 1.
+        apart = (pairs.logits - pairs.logits.median()).abs().median()
+        start = float(-(1.48 * apart).log()) if apart > 0 else 0.0
+        self.population = torch.tensor([[0.0, start], [0.0, 0.0]], dtype=torch.double)
         self.covariance, self.lapse = START, LAPSE
         self._mode = self.mean
         self._find(pairs)
@@ -143,7 +149,7 @@ class UserLevels(Predictive):
             if rounds * abs(after - before) < CONVERGED:
                 break
             stride = rounds.clamp(max=LONGEST)
-            place = place + 2 * stride * first + stride**2 * second
+            place = _packed(*_unpacked(place + 2 * stride * first + stride**2 * second))
         else:
             warnings.warn(
                 f"the population of levels still moves after {CYCLES} cycles: the pairs say little of it, and the levels "
@@ -155,7 +161,7 @@ class UserLevels(Predictive):
 
     def _round(self, place: Tensor, pairs: LapsingPairs) -> tuple[Tensor, float]:
         """One of expectation and maximisation: users given the population, and the population given them. Where that is, and
-        how likely the pairs were before, in nats."""
+        how likely the pairs and the population were before, in nats."""
         self.population, self.covariance, self.lapse = _unpacked(place)
         for _ in range(STEPS):
             self._mode, self._width = self._newton(pairs)
@@ -171,7 +177,8 @@ class UserLevels(Predictive):
     def _moments(self, pairs: LapsingPairs, nodes: int) -> tuple[Tensor, Tensor, float, float]:
         """Mean and covariance of each user's posterior, ``[M, 2]`` and ``[M, 2, 2]``, by quadrature about its mode (Naylor
         and Smith, "Applications of a Method for the Efficient Computation of Posterior Distributions", 1982); a step of
-        Fisher's scoring for the lapse, by the mean over it; and the log likelihood of all pairs, but for a constant."""
+        Fisher's scoring for the lapse, by the mean over it; and what the rounds climb, the log likelihood of all pairs and
+        the prior of the population, but for a constant."""
         node, weight = (torch.from_numpy(one) for one in np.polynomial.hermite.hermgauss(nodes))
         where = math.sqrt(2.0) * torch.cartesian_prod(node, node)  # [Q, 2]
         points = self._mode + torch.einsum("mij,qj->qmi", _root(self._width), where)
@@ -183,6 +190,7 @@ class UserLevels(Predictive):
         share = joint.softmax(0)
         likelihood = joint.logsumexp(0).sum() + 0.5 * torch.logdet(self._width).sum()
         likelihood = likelihood - 0.5 * len(away[0]) * torch.logdet(self.covariance)
+        likelihood = likelihood + self._prior()
         mean = (share[..., None] * points).sum(0)
         apart = points - mean
         spread = (share[..., None, None] * apart[..., None] * apart[..., None, :]).sum(0)
@@ -191,8 +199,16 @@ class UserLevels(Predictive):
         information = (share * of_pairs[:, 2]).sum().item() + sure / (1 - self.lapse)
         return mean, spread, self.lapse + gradient / information, likelihood.item()
 
+    def _prior(self) -> float:
+        """Log density of the population and the lapse, but for a constant."""
+        scatter = self.population.T @ self.population + START
+        width = torch.logdet(self.covariance) + torch.trace(
+            torch.linalg.solve(self.covariance, scatter)
+        )
+        return SURE * math.log1p(-self.lapse) - COUNTS / 2 * width.item()
+
     def _newton(self, pairs: LapsingPairs) -> tuple[Tensor, Tensor]:
-        """A step of every user towards the mode, and the covariance there, ``[M, 2]`` and ``[M, 2, 2]``."""
+        """A step of every user towards the mode, and the covariance where it began, ``[M, 2]`` and ``[M, 2, 2]``."""
         precision = torch.linalg.inv(self.covariance)
         value, gradient, curvature = pairs.at(self._mode, self.lapse)
         apart = self._mode - self.mean
@@ -211,20 +227,28 @@ class UserLevels(Predictive):
             if not worse.any():
                 break
             size = torch.where(worse[:, None], size / 2, size)
+        else:
+            size = torch.where(worse[:, None], 0.0, size)
         return self._mode + size * step, spread
 
     def draw_logits(self, user: Tensor, item: Tensor) -> Tensor:
         """Logits ``[S, G, C]``, the same in every call: of each of the predictive's draws with as many levels that there are 50
         at least."""
         logits = self.predictive.draw_logits(user, item)
-        logits = logits.repeat_interleave(math.ceil(LEAST / len(logits)), dim=0)
+        times = math.ceil(LEAST / len(logits))
+        size = 8.0 * TENSORS * times * logits.numel()
+        check_memory(size, f"{times * len(logits):,} draws of logits", "how many users and items")
+        # Of float32, logits near the most that a lapse allows would be the same.
+        logits = logits.double().repeat_interleave(times, dim=0)
         levels = []
         for one in user.tolist():
             random = torch.Generator().manual_seed(torch_seed("levels", self.seed, one))
             noise = torch.randn(len(logits), 2, generator=random, dtype=torch.double)
             levels.append(self._levels[one] + noise @ _root(self._spread[one]).mT)
-        drawn = torch.stack(levels, dim=1)[..., None, :].to(logits.dtype)  # [S, G, 1, 2]
-        return with_lapse(drawn[..., 0] + drawn[..., 1].exp() * logits, self.lapse)
+        drawn = torch.stack(levels, dim=1)[..., None, :]  # [S, G, 1, 2]
+        return with_lapse(
+            drawn[..., 0] + drawn[..., 1].clamp(max=STEEPEST).exp() * logits, self.lapse
+        )
 
     def score(self, user: Tensor, item: Tensor) -> Tensor:
         """The predictive's own: of no draw do levels change the order."""
@@ -254,6 +278,7 @@ def _root(covariance: Tensor) -> Tensor:
 def _packed(population: Tensor, covariance: Tensor, lapse: float) -> Tensor:
     """As eight numbers, of which all but the last may be any."""
     root = torch.linalg.cholesky(covariance)
+    lapse = min(max(lapse, LEAST_LAPSE), 1 - NARROWEST)
     of_widths = torch.cat([root.diagonal().log(), root[1, :1], root.new_tensor([lapse])])
     return torch.cat([population.flatten(), of_widths])
 
