@@ -255,8 +255,8 @@ class UserLevels(Predictive):
         return self.predictive.score(user, item)
 
     def table(self) -> pd.DataFrame:
-        """By user id: posterior mean of ``level``, the ``slope`` at that of its logarithm, standard deviations of the level and of the logarithm
-        of the slope, and how many ``pairs`` told them."""
+        """By user id: posterior mean of ``level``, the ``slope`` at that of its logarithm, standard deviations of the level and
+        of the logarithm of the slope, and how many ``pairs`` told them."""
         sd = self._spread.diagonal(dim1=-2, dim2=-1).sqrt().numpy()
         columns = {
             "level": self._levels[:, 0].numpy(),

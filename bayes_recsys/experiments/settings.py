@@ -195,6 +195,7 @@ SIMILARITY = Setting(
     Options(ItemSimilarity, {}), Objective(Softmax()), HIDING, max_length=10**6, kernels=WEIGHTS
 )
 SIMILARITY_ALONE = replace(SIMILARITY, kernels=())
+# BAMF by the same objective: one try by hand, that hides less.
 RANKING = replace(SIMILARITY_ALONE, training=replace(HIDING, history_dropout=0.5))
 TUNED = {
     "GMF": Setting(Options(GMF, {}), training=SLOW),
