@@ -33,7 +33,7 @@ class Known(Predictive):
 
 @pytest.fixture(scope="module")
 def world():
-    """400 users of histories of two lengths, and a model of them."""
+    """400 users of histories of 8 to 32 items, and a model of them."""
     data = br.data.synthetic(n_users=400, n_items=60, length=(10, 40), seed=0).interactions
     split = br.data.split(data, seed=0)
     model = br.models.BAMF(br.data.histories(split), embedding_dim=2)
@@ -71,9 +71,9 @@ def test_the_population_and_its_users_are_found(world, monkeypatch, lapse, by_le
     levels, truth, population, sd, _ = levels_of(
         world, monkeypatch, lapse=lapse, by_length=by_length, slope=slope, pairs=60
     )
-    np.testing.assert_allclose(levels.population, population, atol=0.15)
-    assert levels.lapse == pytest.approx(lapse, abs=0.03)
-    np.testing.assert_allclose(levels.covariance.diagonal().sqrt(), sd, atol=0.12)
+    np.testing.assert_allclose(levels.population.coefficients, population, atol=0.15)
+    assert levels.population.lapse == pytest.approx(lapse, abs=0.03)
+    np.testing.assert_allclose(levels.population.covariance.diagonal().sqrt(), sd, atol=0.12)
     table, inside = levels.table(), []
     for found, width, true in (
         (table["level"], table["level sd"], truth[:, 0]),
@@ -88,13 +88,15 @@ def test_a_users_posterior_is_that_of_a_grid(world, monkeypatch):
     """With draws that disagree, whose probabilities are averaged."""
     levels, *_, made = levels_of(world, monkeypatch, draws=3, noise=1.0, lapse=0.1)
     a, c = np.meshgrid(np.linspace(-4, 4, 401), np.linspace(-3, 2, 401), indexing="ij")
-    inverse = np.linalg.inv(levels.covariance.numpy())
+    inverse = np.linalg.inv(levels.population.covariance.numpy())
     for user in (0, 17):
         mine = made.user == user
         x, sign = made.logits[:, mine].numpy(), made.sign[mine].numpy()
         yes = 1 / (1 + np.exp(-(a[..., None, None] + np.exp(c)[..., None, None] * x)))
-        probability = np.where(sign > 0, (1 - levels.lapse) * yes, 1 - (1 - levels.lapse) * yes)
-        away = np.stack([a, c], -1) - levels.mean[user].numpy()
+        probability = np.where(
+            sign > 0, (1 - levels.population.lapse) * yes, 1 - (1 - levels.population.lapse) * yes
+        )
+        away = np.stack([a, c], -1) - levels.population.mean[user].numpy()
         density = np.log(probability.mean(-2)).sum(-1)
         density -= np.einsum("...i,ij,...j->...", away, inverse, away) / 2
         weight = np.exp(density - density.max())
@@ -122,8 +124,10 @@ def test_who_has_no_pairs_has_the_populations(world, monkeypatch):
     levels = UserLevels(known, split)
     row = levels.table().iloc[7]
     assert row["pairs"] == 0
-    assert row["level"] == pytest.approx(levels.mean[7, 0].item(), abs=1e-6)
-    assert row["level sd"] == pytest.approx(levels.covariance[0, 0].sqrt().item(), abs=1e-6)
+    assert row["level"] == pytest.approx(levels.population.mean[7, 0].item(), abs=1e-6)
+    assert row["level sd"] == pytest.approx(
+        levels.population.covariance[0, 0].sqrt().item(), abs=1e-6
+    )
 
 
 @pytest.fixture(scope="module")
@@ -159,11 +163,11 @@ def test_how_far_it_leaps_makes_no_difference(fitted, monkeypatch):
     model = br.models.BAMF(br.data.histories(split), embedding_dim=8)
     found = []
     for stride in (4.0, 128.0):
-        monkeypatch.setattr("bayes_recsys.evaluation.levels.LONGEST", stride)
+        monkeypatch.setattr("bayes_recsys.evaluation.population.LONGEST", stride)
         found.append(UserLevels(br.Posterior(model, draws=2), split))
     one, other = (br.evaluation.predicted_pairs(levels, split) for levels in found)
     np.testing.assert_allclose(one["probability"], other["probability"], atol=0.05)
-    monkeypatch.setattr("bayes_recsys.evaluation.levels.CYCLES", 1)
+    monkeypatch.setattr("bayes_recsys.evaluation.population.CYCLES", 1)
     with pytest.warns(ConvergenceWarning, match="still moves after 1 cycles"):
         UserLevels(model, split)
 
